@@ -1,0 +1,20 @@
+"""What a network needs, priced kernel by kernel; nothing here measures."""
+
+from adapt.cost.base import Amount, Cost, CostModel, Missing, Origin, counted
+from adapt.cost.chain import Chain
+from adapt.cost.counts import MacCount
+from adapt.cost.table import TableLatency, open_table, table_errors
+
+__all__ = [
+    "Amount",
+    "Chain",
+    "Cost",
+    "CostModel",
+    "MacCount",
+    "Missing",
+    "Origin",
+    "TableLatency",
+    "counted",
+    "open_table",
+    "table_errors",
+]

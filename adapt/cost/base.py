@@ -1,0 +1,126 @@
+"""The seam between what a network needs and those who know it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from adapt.budget import RESOURCES, format_amount
+from lookup_tables.kernel import Kernel
+
+__all__ = ["Amount", "Cost", "CostModel", "Missing", "Origin", "counted"]
+
+
+class Origin(StrEnum):
+    """How a part of an amount came to be known, from the strongest evidence to the weakest."""
+
+    EXACT = "exact"
+    MEASURED = "measured"
+    INTERPOLATED = "interpolated"
+    ANALYTIC = "analytic"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """What is needed of one resource, split by origin.
+
+    The unit is that of the resource in `adapt.budget.RESOURCES`: microseconds, microjoules,
+    operations, parameters or bytes.
+    """
+
+    by_origin: Mapping[Origin, float]
+
+    @classmethod
+    def of(cls, origin: Origin, value: float) -> Amount:
+        """`value`, all of one origin."""
+        return cls({origin: value})
+
+    @classmethod
+    def total(cls, amounts: Iterable[Amount]) -> Amount:
+        """Sum of `amounts`, correctly rounded, so that their order does not matter."""
+        parts: dict[Origin, list[float]] = {}
+        for amount in amounts:
+            for origin, value in amount.by_origin.items():
+                parts.setdefault(origin, []).append(value)
+        return cls({origin: math.fsum(parts[origin]) for origin in Origin if origin in parts})
+
+    @property
+    def value(self) -> float:
+        """All parts together."""
+        return math.fsum(self.by_origin.values())
+
+
+class Cost(Mapping[str, Amount]):
+    """What a network needs, by resource; resources in the order of `adapt.budget.RESOURCES`."""
+
+    def __init__(self, amounts: Mapping[str, Amount]) -> None:
+        unknown = sorted(set(amounts) - set(RESOURCES))
+        if unknown:
+            raise ValueError(f"not resources: {', '.join(unknown)}")
+        self._amounts = {name: amounts[name] for name in RESOURCES if name in amounts}
+
+    def __getitem__(self, resource: str) -> Amount:
+        return self._amounts[resource]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._amounts)
+
+    def __len__(self) -> int:
+        return len(self._amounts)
+
+    @property
+    def values_by_resource(self) -> dict[str, float]:
+        """Plain numbers in each resource's unit: what a Budget compares with its limits."""
+        return {name: amount.value for name, amount in self._amounts.items()}
+
+    def __or__(self, other: Mapping[str, Amount]) -> Cost:
+        """This cost with the resources of `other` added, which replace those of equal name."""
+        return Cost({**self._amounts, **other})
+
+    def __str__(self) -> str:
+        return ", ".join(f"{n} {format_amount(n, a.value)}" for n, a in self._amounts.items())
+
+    def __repr__(self) -> str:
+        return f"Cost({self._amounts!r})"
+
+
+class Missing(Exception):  # noqa: N818 (an answer more than an error: the caller measures these)
+    """The price of these kernels is not known yet; each once, in the order they were met."""
+
+    def __init__(self, kernels: Iterable[Kernel]) -> None:
+        self.kernels = tuple(dict.fromkeys(kernels))
+        shown = "; ".join(kernel.text for kernel in self.kernels[:3])
+        more = ", ..." if len(self.kernels) > 3 else ""
+        super().__init__(f"{len(self.kernels)} kernels are not in the table: {shown}{more}")
+
+
+class CostModel(Protocol):
+    """Prices networks, given as the kernels that one inference runs, repeats included.
+
+    A cost model never measures: it answers at once, or raises Missing with every kernel it lacks.
+    The order of kernels does not matter. All of a model's amounts are finite and not negative.
+    """
+
+    @property
+    def resources(self) -> frozenset[str]:
+        """The resources that this model prices."""
+        ...
+
+    def price(self, kernels: Sequence[Kernel]) -> Cost:
+        """What a network of `kernels`, at least one, needs of each of `resources`."""
+        ...
+
+    def price_each(self, kernels: Sequence[Kernel]) -> list[Cost]:
+        """What each of `kernels` adds to a network.
+
+        Their sum is `price` less what every network pays once, such as the call of the runtime.
+        """
+        ...
+
+
+def counted(values: Mapping[str, float]) -> Cost:
+    """The cost of a network whose `values`, in each resource's unit, were counted exactly."""
+    return Cost({name: Amount.of(Origin.EXACT, value) for name, value in values.items()})

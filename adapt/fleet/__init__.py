@@ -1,0 +1,1 @@
+"""The devices that this host can reach, and the links to them."""

@@ -1,0 +1,228 @@
+"""Which channels must be removed together: channel identities, followed through the graph.
+
+Every channel of every tensor gets an id. A convolution reads the ids of its input and makes new
+ones; a depthwise convolution and an activation pass them on; a residual addition declares the ids
+of its operands equal (union-find); a flatten repeats them. Each layer also notes which axis of
+which of its variables carries which ids. Ids that end up equal are one *filter*: removing it
+removes a slice of every axis that carries it. Filters that are carried by the same axes are one
+*group*, whose width is what the loop changes.
+
+What a rule does not know is frozen: its input and output channels stay, and the layer is named in
+`ChannelGroups.kept_whole` with the reason. Nothing is concluded from a layer's name.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+
+from adapt.network import graph, rules
+from adapt.network.identities import Identities, Ids
+
+__all__ = ["AxisUse", "ChannelGroups", "Group", "KeptWhole", "Size", "find_groups"]
+
+_NO_GROUP = -1
+
+
+@dataclass(frozen=True)
+class AxisUse:
+    """One axis of one variable, and the filter that each position along it belongs to.
+
+    `variable` is (operation name, index in the operation's variables); `filters[p]` numbers the
+    filter of position p over the whole network; `produces` where this axis makes the filters (the
+    output axis of a kernel), so that the slice's magnitude says how much the filter matters.
+    """
+
+    variable: tuple[str, int]
+    axis: int
+    filters: np.ndarray
+    produces: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """Filters that share all their axes: one width to choose.
+
+    `filters` are numbers over the whole network, ascending; `layers` names the producing layers.
+    """
+
+    name: str
+    filters: np.ndarray
+    layers: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """Number of filters in the unshrunk network."""
+        return len(self.filters)
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of an axis as a function of the widths: constant + sum of factor * width.
+
+    A flatten carries each filter several times, so the factor is how often; a concatenation has
+    several groups. `terms` are (group index, factor).
+    """
+
+    constant: int
+    terms: tuple[tuple[int, int], ...] = ()
+
+    def at(self, widths: Sequence[int]) -> int:
+        """The size where group i has `widths[i]`."""
+        return self.constant + sum(factor * widths[group] for group, factor in self.terms)
+
+    @property
+    def groups(self) -> Iterator[int]:
+        """Indices of the groups that the size depends on."""
+        return (group for group, _ in self.terms)
+
+
+@dataclass(frozen=True)
+class KeptWhole:
+    """A layer whose channels are not touched, and why."""
+
+    layer: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ChannelGroups:
+    """The result of following the channels of one model.
+
+    `sizes` maps (operation name, configuration key) to the filters that the setting counts, e.g.
+    ("conv2d", "filters"); `tensors` holds the filters of each tensor's last axis by Keras tensor
+    id; `frozen[f]` is True for filters that no group may remove.
+    """
+
+    groups: tuple[Group, ...]
+    uses: tuple[AxisUse, ...]
+    sizes: Mapping[tuple[str, str], np.ndarray]
+    tensors: tuple[np.ndarray, ...]
+    frozen: np.ndarray
+    kept_whole: tuple[KeptWhole, ...]
+    index: Mapping[str, int] = field(init=False)
+    _owner: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        owner = np.full(len(self.frozen), _NO_GROUP)
+        for number, group in enumerate(self.groups):
+            owner[group.filters] = number
+        object.__setattr__(self, "_owner", owner)
+        object.__setattr__(self, "index", {g.name: i for i, g in enumerate(self.groups)})
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Width of each group in the unshrunk network."""
+        return {group.name: group.width for group in self.groups}
+
+    def kept(self, keep: Mapping[str, Iterable[int]]) -> np.ndarray:
+        """Boolean over all filters: True where it stays.
+
+        `keep` maps a group's name to the positions within the group that stay; a group that is
+        not named stays whole.
+        """
+        kept = np.ones(len(self.frozen), dtype=bool)
+        for name, positions in keep.items():
+            filters = self.groups[self.index[name]].filters
+            kept[filters] = False
+            kept[filters[np.asarray(list(positions), dtype=np.int64)]] = True
+        return kept
+
+
+    def size(self, filters: np.ndarray) -> Size:
+        """How the size of an axis that carries `filters` depends on the widths."""
+        owners, counts = np.unique(self._owner[filters], return_counts=True)
+        pairs = dict(zip(owners.tolist(), counts.tolist(), strict=True))
+        constant = pairs.pop(_NO_GROUP, 0)
+        terms = ((g, count // self.groups[g].width) for g, count in pairs.items())
+        return Size(constant, tuple(terms))
+
+    def channel_sizes(self) -> list[Size]:
+        """Every distinct size that some tensor's or variable's axis has and that can change."""
+        axes = itertools.chain(self.tensors, (use.filters for use in self.uses))
+        sizes = dict.fromkeys(self.size(filters) for filters in axes)
+        return [size for size in sizes if size.terms]
+
+
+def find_groups(model: keras.Model) -> ChannelGroups:
+    """Follow the channels of a functional `model` and return its groups."""
+    ids = Identities()
+    tensors: dict[int, Ids] = {}
+    kept_whole: list[KeptWhole] = []
+    shared: dict[str, list[Ids]] = {}
+    for call in graph.calls(model):
+        inputs = [tensors[id(t)] for t in call.inputs]
+        try:
+            outputs = rules.follow(call, inputs, ids)
+        except rules.NotFollowed as reason:
+            outputs = _keep_whole(call, inputs, ids)
+            kept_whole.append(KeptWhole(call.name, call.kind, str(reason)))
+        for old, new in zip(shared.get(call.name, outputs), outputs, strict=True):
+            if graph.variables(call.operation):
+                ids.unite(old, new)
+        shared[call.name] = outputs
+        tensors.update({id(t): out for t, out in zip(call.outputs, outputs, strict=True)})
+    for tensor in model.outputs:
+        ids.freeze(tensors[id(tensor)])
+    return _collect(ids, list(tensors.values()), kept_whole)
+
+
+def _keep_whole(call: graph.Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
+    for channels in inputs:
+        ids.freeze(channels)
+    outputs = [ids.fresh(graph.channels(t) or 1) for t in call.outputs]
+    for channels in outputs:
+        ids.freeze(channels)
+    return outputs
+
+
+def _collect(ids: Identities, tensors: list[Ids], kept_whole: list[KeptWhole]) -> ChannelGroups:
+    roots = ids.roots()
+    # Numbered by first appearance, so that numbers do not depend on the order of unions.
+    _, first, numbers = np.unique(roots, return_index=True, return_inverse=True)
+    order = np.argsort(np.argsort(first))
+    filter_of = order[numbers]
+    frozen = np.zeros(len(first), dtype=bool)
+    frozen[filter_of[ids.frozen()]] = True
+
+    uses = tuple(AxisUse(u.variable, u.axis, filter_of[u.ids], u.produces) for u in ids.uses)
+    carried: dict[int, set[tuple[str, int, int]]] = defaultdict(set)
+    for use in uses:
+        for number in np.unique(use.filters):
+            carried[int(number)].add((*use.variable, use.axis))
+    members: dict[frozenset[tuple[str, int, int]], list[int]] = defaultdict(list)
+    for number in range(len(frozen)):
+        if not frozen[number] and carried[number]:
+            members[frozenset(carried[number])].append(number)
+    groups = tuple(_group(np.array(m), uses) for m in members.values())
+    return ChannelGroups(
+        groups=_unique_names(groups),
+        uses=uses,
+        sizes={key: filter_of[channels] for key, channels in ids.sizes.items()},
+        tensors=tuple(filter_of[t] for t in tensors),
+        frozen=frozen,
+        kept_whole=tuple(kept_whole),
+    )
+
+
+def _group(filters: np.ndarray, uses: tuple[AxisUse, ...]) -> Group:
+    makers = [u.variable[0] for u in uses if u.produces and np.isin(filters[0], u.filters)]
+    layers = tuple(dict.fromkeys(makers))
+    return Group(name=layers[0] if layers else f"filters-{filters[0]}", filters=filters, layers=layers)
+
+
+def _unique_names(groups: tuple[Group, ...]) -> tuple[Group, ...]:
+    """A layer can make filters of two groups (its outputs are split); number the second."""
+    seen: dict[str, int] = defaultdict(int)
+    named: list[Group] = []
+    for group in groups:
+        seen[group.name] += 1
+        suffix = f"#{seen[group.name]}" if seen[group.name] > 1 else ""
+        named.append(Group(group.name + suffix, group.filters, group.layers))
+    return tuple(named)

@@ -1,0 +1,71 @@
+"""Channel ids: made, declared equal, frozen, and noted on the axes of variables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Identities", "Ids", "Use"]
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Use:
+    """One axis of one variable, and the id that each position along it carries."""
+
+    variable: tuple[str, int]
+    axis: int
+    ids: Ids
+    produces: bool
+
+
+@dataclass
+class Identities:
+    """Union-find over channel ids, and where they are used."""
+
+    uses: list[Use] = field(default_factory=list)
+    sizes: dict[tuple[str, str], Ids] = field(default_factory=dict)
+    _parent: list[int] = field(default_factory=list)
+    _frozen: set[int] = field(default_factory=set)
+
+    def fresh(self, count: int) -> Ids:
+        """`count` new ids."""
+        first = len(self._parent)
+        self._parent.extend(range(first, first + count))
+        return np.arange(first, first + count, dtype=np.int64)
+
+    def unite(self, left: Ids, right: Ids) -> None:
+        """Declare ids equal, position by position; the arrays must have one length."""
+        for a, b in zip(left.tolist(), right.tolist(), strict=True):
+            root_a, root_b = self._root(a), self._root(b)
+            if root_a != root_b:
+                self._parent[max(root_a, root_b)] = min(root_a, root_b)
+
+    def freeze(self, ids: Ids) -> None:
+        """Declare that these channels must stay."""
+        self._frozen.update(ids.tolist())
+
+    def use(self, variable: tuple[str, int], axis: int, ids: Ids, *, produces: bool = False) -> None:
+        """Note that `axis` of `variable` carries `ids`; a second call of a shared layer unites."""
+        for known in self.uses:
+            if known.variable == variable and known.axis == axis:
+                self.unite(known.ids, ids)
+                return
+        self.uses.append(Use(variable, axis, ids, produces))
+
+    def roots(self) -> Ids:
+        """The representative of every id."""
+        return np.array([self._root(i) for i in range(len(self._parent))], dtype=np.int64)
+
+    def frozen(self) -> Ids:
+        """All ids declared frozen, ascending."""
+        return np.array(sorted(self._frozen), dtype=np.int64)
+
+    def _root(self, number: int) -> int:
+        while self._parent[number] != number:
+            self._parent[number] = self._parent[self._parent[number]]
+            number = self._parent[number]
+        return number

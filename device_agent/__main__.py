@@ -1,0 +1,117 @@
+"""Command line of the agent.
+
+    python -m device_agent --listen unix:/run/agent/socket --token-stdin
+    python -m device_agent --listen 127.0.0.1:0 --token-file /etc/device-agent.token
+
+One line of JSON on stdout tells the address once it serves; logs go to stderr. SIGTERM lets the
+running batch end; a second one does not. With --token-stdin it also ends when stdin does, so that
+it never outlives the host that started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from device_agent import __version__, probe
+from device_agent.address import Address, AddressError
+from device_agent.auth import TokenError, read_token, read_token_file
+from device_agent.batch import HANG_SECONDS
+from device_agent.process import WorkerError, identify_runtime
+from device_agent.server import Server
+
+# systemd kills 90 s after SIGTERM.
+DRAIN_SECONDS = 80.0
+USAGE_ERROR = 2
+CANNOT_SERVE = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m device_agent` and of the script `device-agent`."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        address = Address.parse(options.listen)
+        token = read_token(0) if options.token_stdin else read_token_file(options.token_file)
+    except (AddressError, TokenError) as error:
+        _fail(str(error), USAGE_ERROR)
+    # The socket's mode follows the umask: nobody else may connect.
+    os.umask(0o077)
+    try:
+        asyncio.run(_serve(address, token, options.hang_seconds, options.token_stdin))
+    except (RuntimeError, WorkerError) as error:
+        _fail(f"cannot serve on {address}: {error}", CANNOT_SERVE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="device-agent", description="Times TFLite models on this device for a host."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--listen", required=True, metavar="ADDRESS", help="unix:PATH or 127.0.0.1:PORT (0: free)"
+    )
+    token = parser.add_mutually_exclusive_group(required=True)
+    token.add_argument(
+        "--token-stdin", action="store_true", help="first line of stdin; exit when stdin ends"
+    )
+    token.add_argument("--token-file", type=Path, metavar="FILE", help="of mode 0600")
+    parser.add_argument(
+        "--hang-seconds",
+        type=float,
+        default=HANG_SECONDS,
+        help="silence of a worker that means it hangs (default: %(default)g)",
+    )
+    return parser
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"device-agent: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+async def _serve(address: Address, token: str, hang_seconds: float, ends_with_stdin: bool) -> None:
+    facts = await identify_runtime()
+    root = Path("/")
+    server = Server(token, probe.identity(root, facts), root, hang_seconds)
+    reasons = _reasons_to_stop(ends_with_stdin)
+    bound = await server.start(address)
+    print(json.dumps({"address": str(bound)}), flush=True)
+    draining = asyncio.ensure_future(server.stop(await reasons.get()))
+    another = asyncio.ensure_future(reasons.get())
+    await asyncio.wait({draining, another}, return_when=asyncio.FIRST_COMPLETED)
+    if not draining.done():
+        await server.stop(None)
+    another.cancel()
+
+
+def _reasons_to_stop(ends_with_stdin: bool) -> asyncio.Queue[float | None]:
+    """A queue that gets the grace in seconds (None: at once) with each reason to stop."""
+    loop = asyncio.get_running_loop()
+    reasons: asyncio.Queue[float | None] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, reasons.put_nowait, DRAIN_SECONDS)
+    if ends_with_stdin:
+        threading.Thread(target=_watch_stdin, args=(loop, reasons), daemon=True).start()
+    return reasons
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, reasons: asyncio.Queue[float | None]) -> None:
+    # Unbuffered: a lock held by this thread would trouble the interpreter's end.
+    while os.read(0, 4096):
+        pass
+    loop.call_soon_threadsafe(reasons.put_nowait, None)
+
+
+if __name__ == "__main__":
+    main()

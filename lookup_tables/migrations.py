@@ -1,0 +1,174 @@
+"""The schema of a table file, version by version.
+
+A file records its version in PRAGMA user_version, and that it is a lookup table at all in PRAGMA
+application_id. Each migration takes a file from the version before to its own; released ones are
+never edited. A file written by a newer version is refused: to open it could lose what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlite_utils import Database
+
+__all__ = ["APPLICATION_ID", "VERSION", "check", "migrate", "version_of"]
+
+# "ADTB" in ASCII: what `file` and a wrong path are recognised by.
+APPLICATION_ID = 0x41445442
+
+_Migration = Callable[[Database], None]
+_MIGRATIONS: list[_Migration] = []
+
+
+class SchemaError(Exception):
+    """The file is not a lookup table, or one of a newer version; the message says which."""
+
+
+def _migration(version: int) -> Callable[[_Migration], _Migration]:
+    """Register the step from `version` - 1 to `version`; steps stand in order in this file."""
+
+    def register(step: _Migration) -> _Migration:
+        if version != len(_MIGRATIONS) + 1:
+            raise AssertionError(f"migration {version} is out of order")
+        _MIGRATIONS.append(step)
+        return step
+
+    return register
+
+
+def version_of(database: Database) -> int:
+    """Version that the file was written with; 0 for an empty one."""
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check(database: Database) -> None:
+    """Raise SchemaError unless `database` is empty or a lookup table that this code can open."""
+    application = int(database.execute("PRAGMA application_id").fetchone()[0])
+    empty = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if application != APPLICATION_ID and not (empty and application == 0):
+        raise SchemaError("is a SQLite file of some other program, not a lookup table")
+    version = version_of(database)
+    if version > VERSION:
+        raise SchemaError(
+            f"was written by a newer version of this program (schema {version};"
+            f" this one knows up to {VERSION})"
+        )
+
+
+def migrate(database: Database) -> None:
+    """Bring `database` to VERSION. The caller holds the write transaction."""
+    check(database)
+    for step in _MIGRATIONS[version_of(database) :]:
+        step(database)
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    database.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _run(database: Database, statements: str) -> None:
+    """Run statements separated by blank lines, inside the open transaction."""
+    for statement in statements.strip().split("\n\n"):
+        database.execute(statement)
+
+
+def _append_only(database: Database, table: str) -> None:
+    for verb in ("UPDATE", "DELETE"):
+        database.execute(
+            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        )
+
+
+# SQLite keeps NaN as NULL, so NOT NULL refuses NaN; the CHECKs refuse infinity, zero and negatives.
+_V1_TABLES = """
+CREATE TABLE platform (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE CHECK (length(key) = 32),
+    text TEXT NOT NULL CHECK (json_valid(text))
+) STRICT
+
+CREATE TABLE kernel (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE CHECK (length(key) = 32),
+    op TEXT NOT NULL,
+    dtype TEXT NOT NULL,
+    text TEXT NOT NULL CHECK (length(text) > 0)
+) STRICT
+
+CREATE TABLE batch (
+    id INTEGER PRIMARY KEY,
+    platform_id INTEGER NOT NULL REFERENCES platform (id),
+    host_time REAL NOT NULL,
+    wall_ms REAL NOT NULL CHECK (wall_ms >= 0 AND wall_ms < 1e12),
+    before TEXT NOT NULL CHECK (json_valid(before)),
+    after TEXT NOT NULL CHECK (json_valid(after)),
+    facts TEXT NOT NULL CHECK (json_valid(facts))
+) STRICT
+
+CREATE INDEX batch_platform ON batch (platform_id)
+
+CREATE TABLE null_measurement (
+    batch_id INTEGER PRIMARY KEY REFERENCES batch (id),
+    windows TEXT NOT NULL CHECK (json_valid(windows)),
+    latency_us REAL NOT NULL CHECK (latency_us > 0 AND latency_us < 1e9),
+    relative_error REAL NOT NULL CHECK (relative_error >= 0 AND relative_error < 1e9)
+) STRICT
+
+CREATE TABLE measurement (
+    id INTEGER PRIMARY KEY,
+    batch_id INTEGER NOT NULL REFERENCES batch (id),
+    kernel_id INTEGER NOT NULL REFERENCES kernel (id),
+    windows TEXT NOT NULL CHECK (json_valid(windows)),
+    latency_us REAL NOT NULL CHECK (latency_us > 0 AND latency_us < 1e9),
+    relative_error REAL NOT NULL CHECK (relative_error >= 0 AND relative_error < 1e9),
+    null_us REAL NOT NULL CHECK (null_us > 0 AND null_us < 1e9),
+    null_error REAL NOT NULL CHECK (null_error >= 0 AND null_error < 1e9),
+    nodes INTEGER NOT NULL CHECK (nodes >= 0),
+    delegated INTEGER NOT NULL CHECK (delegated BETWEEN 0 AND nodes),
+    UNIQUE (batch_id, kernel_id)
+) STRICT
+
+CREATE TABLE entry (
+    platform_id INTEGER NOT NULL REFERENCES platform (id),
+    kernel_id INTEGER NOT NULL REFERENCES kernel (id),
+    measurement_id INTEGER NOT NULL UNIQUE REFERENCES measurement (id),
+    latency_us REAL NOT NULL CHECK (latency_us > 0 AND latency_us < 1e9),
+    relative_error REAL NOT NULL CHECK (relative_error >= 0 AND relative_error < 1e9),
+    PRIMARY KEY (platform_id, kernel_id)
+) STRICT, WITHOUT ROWID
+
+CREATE TABLE rejection (
+    id INTEGER PRIMARY KEY,
+    batch_id INTEGER NOT NULL REFERENCES batch (id),
+    kernel_id INTEGER NOT NULL REFERENCES kernel (id),
+    reason TEXT NOT NULL CHECK (length(reason) > 0),
+    poisonous INTEGER NOT NULL CHECK (poisonous IN (0, 1)),
+    detail TEXT NOT NULL,
+    windows TEXT NOT NULL CHECK (json_valid(windows))
+) STRICT
+
+CREATE INDEX rejection_batch ON rejection (batch_id)
+
+CREATE TABLE network_measurement (
+    id INTEGER PRIMARY KEY,
+    batch_id INTEGER NOT NULL REFERENCES batch (id),
+    sha256 TEXT NOT NULL CHECK (length(sha256) = 64),
+    windows TEXT NOT NULL CHECK (json_valid(windows)),
+    latency_us REAL NOT NULL CHECK (latency_us > 0 AND latency_us < 1e9),
+    relative_error REAL NOT NULL CHECK (relative_error >= 0 AND relative_error < 1e9),
+    nodes INTEGER NOT NULL CHECK (nodes >= 0),
+    delegated INTEGER NOT NULL CHECK (delegated BETWEEN 0 AND nodes)
+) STRICT
+
+CREATE INDEX network_measurement_batch ON network_measurement (batch_id)
+"""
+
+
+@_migration(1)
+def create_tables(database: Database) -> None:
+    """Version 1: the first one."""
+    _run(database, _V1_TABLES)
+    for table in ("batch", "null_measurement", "measurement", "rejection", "network_measurement"):
+        _append_only(database, table)
+
+
+VERSION = len(_MIGRATIONS)

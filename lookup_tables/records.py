@@ -1,0 +1,147 @@
+"""What goes into a table and what comes out of it, as plain immutable values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lookup_tables.kernel import Kernel
+from lookup_tables.quality import Accepted, Reason, Rejected, Window
+
+__all__ = [
+    "BatchRecord",
+    "Entry",
+    "KernelResult",
+    "NetworkResult",
+    "NetworkTime",
+    "NullResult",
+    "NullTime",
+    "Recorded",
+    "Rejection",
+    "TableCounts",
+]
+
+JsonObject = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class NullResult:
+    """The null op of a batch: a model that does nothing, timed among the others."""
+
+    windows: tuple[Window, ...]
+    verdict: Accepted
+
+
+@dataclass(frozen=True)
+class KernelResult:
+    """One kernel of a batch with its raw windows and what to think of them.
+
+    `nodes` counts the operators of the one-op model, `delegated` those that a delegate took.
+    """
+
+    kernel: Kernel
+    windows: tuple[Window, ...]
+    verdict: Accepted | Rejected
+    nodes: int = 0
+    delegated: int = 0
+
+
+@dataclass(frozen=True)
+class NetworkResult:
+    """A whole network of a batch, known by the SHA-256 of its .tflite file (64 hex digits)."""
+
+    sha256: str
+    windows: tuple[Window, ...]
+    verdict: Accepted
+    nodes: int = 0
+    delegated: int = 0
+
+
+@dataclass(frozen=True)
+class BatchRecord:
+    """Everything that one batch brought back.
+
+    Attributes:
+        wall_ms: duration of the batch on the device, milliseconds.
+        before, after: state of the device (clocks, temperatures, load), as JSON objects.
+        facts: what else to keep (agent version, options), as a JSON object.
+        null: the null op of this batch; None where it could not be timed.
+        kernels, networks: the results; a kernel stands at most once in a batch.
+    """
+
+    wall_ms: float
+    before: JsonObject = field(default_factory=dict)
+    after: JsonObject = field(default_factory=dict)
+    facts: JsonObject = field(default_factory=dict)
+    null: NullResult | None = None
+    kernels: tuple[KernelResult, ...] = ()
+    networks: tuple[NetworkResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a table answers for one kernel.
+
+    Attributes:
+        latency_us: time of the kernel itself, microseconds, the null op subtracted.
+        relative_error: its stated error as a share of `latency_us`.
+        null_us: the null time that was subtracted, microseconds.
+        batch: number of the batch that measured it.
+        measured_at: host clock at that time, seconds since 1970.
+    """
+
+    latency_us: float
+    relative_error: float
+    null_us: float
+    batch: int
+    measured_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NullTime:
+    """Time of a model that does nothing, microseconds, and its relative error."""
+
+    latency_us: float
+    relative_error: float
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What became of a batch: its number, and its kernels by outcome."""
+
+    batch: int
+    accepted: Mapping[Kernel, Entry]
+    rejected: Mapping[Kernel, Rejected]
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A result that was not accepted. `rejected_at` is the host clock, seconds since 1970."""
+
+    kernel: Kernel
+    reason: Reason
+    detail: str
+    batch: int
+    rejected_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkTime:
+    """A whole network as measured: one run, nothing subtracted."""
+
+    sha256: str
+    latency_us: float
+    relative_error: float
+    batch: int
+    measured_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TableCounts:
+    """Rows of one platform's table."""
+
+    entries: int
+    measurements: int
+    rejections: int
+    networks: int
+    batches: int

@@ -1,0 +1,237 @@
+"""The statements that read and write table rows. Only `store` uses them.
+
+A write belongs inside the transaction that `connection.Connection.write` opens.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+
+from sqlite_utils import Database
+
+from lookup_tables.kernel import Kernel, Platform
+from lookup_tables.quality import Accepted, Rejected, Window
+from lookup_tables.records import (
+    BatchRecord,
+    Entry,
+    JsonObject,
+    KernelResult,
+    NetworkResult,
+    NullResult,
+    NullTime,
+)
+
+ENTRIES = """
+    SELECT kernel.text, kernel.key, entry.latency_us, entry.relative_error,
+           measurement.null_us, batch.id, batch.host_time
+    FROM platform
+    JOIN entry ON entry.platform_id = platform.id
+    JOIN kernel ON kernel.id = entry.kernel_id
+    JOIN measurement ON measurement.id = entry.measurement_id
+    JOIN batch ON batch.id = measurement.batch_id
+    WHERE platform.key = ?
+"""
+
+ENTRIES_OF_KEYS = ENTRIES + " AND kernel.key IN (SELECT value FROM json_each(?))"
+
+NULLS = """
+    SELECT measurement.null_us, measurement.null_error
+    FROM platform
+    JOIN entry ON entry.platform_id = platform.id
+    JOIN measurement ON measurement.id = entry.measurement_id
+    WHERE platform.key = ?
+"""
+
+REJECTIONS = """
+    SELECT kernel.text, rejection.reason, rejection.detail, batch.id, batch.host_time
+    FROM platform
+    JOIN batch ON batch.platform_id = platform.id
+    JOIN rejection ON rejection.batch_id = batch.id
+    JOIN kernel ON kernel.id = rejection.kernel_id
+    WHERE platform.key = ? ORDER BY rejection.id
+"""
+
+# SQLite takes the bare columns of an aggregate with max() from the row that has the maximum.
+QUARANTINED = """
+    SELECT kernel.text, rejection.reason, rejection.detail, count(*), max(rejection.id)
+    FROM platform
+    JOIN batch ON batch.platform_id = platform.id
+    JOIN rejection ON rejection.batch_id = batch.id
+    JOIN kernel ON kernel.id = rejection.kernel_id
+    LEFT JOIN entry ON entry.platform_id = platform.id AND entry.kernel_id = kernel.id
+    LEFT JOIN measurement ON measurement.id = entry.measurement_id
+    WHERE platform.key = ? AND rejection.poisonous
+      AND batch.id > ifnull(measurement.batch_id, 0)
+    GROUP BY kernel.id HAVING count(*) >= ?
+"""
+
+COUNTS = """
+    WITH here AS (
+        SELECT batch.id FROM batch JOIN platform ON platform.id = batch.platform_id
+        WHERE platform.key = :key
+    )
+    SELECT
+        (SELECT count(*) FROM entry JOIN platform ON platform.id = entry.platform_id
+         WHERE platform.key = :key),
+        (SELECT count(*) FROM measurement WHERE batch_id IN here),
+        (SELECT count(*) FROM rejection WHERE batch_id IN here),
+        (SELECT count(*) FROM network_measurement WHERE batch_id IN here),
+        (SELECT count(*) FROM here)
+"""
+
+NETWORKS = """
+    SELECT network.sha256, network.latency_us, network.relative_error, batch.id, batch.host_time
+    FROM platform
+    JOIN batch ON batch.platform_id = platform.id
+    JOIN network_measurement AS network ON network.batch_id = batch.id
+    WHERE platform.key = :key AND (:sha256 IS NULL OR network.sha256 = :sha256)
+    ORDER BY network.id
+"""
+
+DIGEST = """
+    SELECT kernel.key, entry.latency_us, entry.relative_error,
+           measurement.null_us, measurement.null_error
+    FROM platform
+    JOIN entry ON entry.platform_id = platform.id
+    JOIN kernel ON kernel.id = entry.kernel_id
+    JOIN measurement ON measurement.id = entry.measurement_id
+    WHERE platform.key = ? ORDER BY kernel.key
+"""
+
+
+def null_time(database: Database, platform: Platform) -> NullTime | None:
+    nulls = database.execute(NULLS, (platform.key,)).fetchall()
+    if not nulls:
+        return None
+    return NullTime(*(statistics.median(column) for column in zip(*nulls, strict=True)))
+
+
+def insert_batch(database: Database, platform: Platform, record: BatchRecord, now: float) -> int:
+    database.execute(
+        "INSERT INTO platform (key, text) VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
+        (platform.key, platform.text),
+    )
+    cursor = database.execute(
+        "INSERT INTO batch (platform_id, host_time, wall_ms, before, after, facts)"
+        " VALUES ((SELECT id FROM platform WHERE key = ?), ?, ?, ?, ?, ?)",
+        (
+            platform.key,
+            now,
+            record.wall_ms,
+            *map(_json, (record.before, record.after, record.facts)),
+        ),
+    )
+    batch = int(cursor.lastrowid)
+    if record.null is not None:
+        _insert_null(database, batch, record.null)
+    return batch
+
+
+def _insert_null(database: Database, batch: int, null: NullResult) -> None:
+    database.execute(
+        "INSERT INTO null_measurement (batch_id, windows, latency_us, relative_error)"
+        " VALUES (?, ?, ?, ?)",
+        (batch, _columns(null.windows), null.verdict.latency_us, null.verdict.relative_error),
+    )
+
+
+def _kernel_id(database: Database, kernel: Kernel) -> int:
+    database.execute(
+        "INSERT INTO kernel (key, op, dtype, text) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (key) DO NOTHING",
+        (kernel.key, kernel.op, kernel.dtype, kernel.text),
+    )
+    row = database.execute("SELECT id FROM kernel WHERE key = ?", (kernel.key,)).fetchone()
+    return int(row[0])
+
+
+def insert_measurement(
+    database: Database,
+    platform: Platform,
+    result: KernelResult,
+    verdict: Accepted,
+    null: NullTime,
+    entry: Entry,
+) -> None:
+    kernel_id = _kernel_id(database, result.kernel)
+    cursor = database.execute(
+        "INSERT INTO measurement (batch_id, kernel_id, windows, latency_us, relative_error,"
+        " null_us, null_error, nodes, delegated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            entry.batch,
+            kernel_id,
+            _columns(result.windows),
+            verdict.latency_us,
+            verdict.relative_error,
+            null.latency_us,
+            null.relative_error,
+            result.nodes,
+            result.delegated,
+        ),
+    )
+    database.execute(
+        "INSERT INTO entry (platform_id, kernel_id, measurement_id, latency_us, relative_error)"
+        " VALUES ((SELECT id FROM platform WHERE key = ?), ?, ?, ?, ?)"
+        " ON CONFLICT (platform_id, kernel_id) DO UPDATE SET measurement_id ="
+        " excluded.measurement_id, latency_us = excluded.latency_us,"
+        " relative_error = excluded.relative_error",
+        (platform.key, kernel_id, cursor.lastrowid, entry.latency_us, entry.relative_error),
+    )
+
+
+def insert_rejection(
+    database: Database, batch: int, result: KernelResult, verdict: Rejected
+) -> None:
+    database.execute(
+        "INSERT INTO rejection (batch_id, kernel_id, reason, poisonous, detail, windows)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            batch,
+            _kernel_id(database, result.kernel),
+            verdict.reason.value,
+            verdict.reason.poisonous,
+            verdict.detail,
+            _columns(result.windows),
+        ),
+    )
+
+
+def insert_network(database: Database, batch: int, result: NetworkResult) -> None:
+    database.execute(
+        "INSERT INTO network_measurement (batch_id, sha256, windows, latency_us, relative_error,"
+        " nodes, delegated) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            batch,
+            result.sha256,
+            _columns(result.windows),
+            result.verdict.latency_us,
+            result.verdict.relative_error,
+            result.nodes,
+            result.delegated,
+        ),
+    )
+
+
+def _json(value: JsonObject) -> str:
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _columns(windows: Sequence[Window]) -> str:
+    """Raw windows as a JSON object of columns."""
+    names = [field.name for field in fields(Window)]
+    return _json({name: [getattr(window, name) for window in windows] for name in names})
+
+
+def _plain(value: object) -> object:
+    """`value` as JSON has it; NaN and infinity, for which it has no number, by name."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(member) for name, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(member) for member in value]
+    return value

@@ -1,0 +1,186 @@
+"""The table file: every measurement ever accepted, what to answer, and what was not believed.
+
+Measurements, batches and rejections are only ever added; `entry` is the current view, one row for
+each platform and kernel, pointing at the newest accepted measurement.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+
+from lookup_tables import rows
+from lookup_tables.connection import BUSY_TIMEOUT_S, Connection
+from lookup_tables.kernel import Kernel, Platform
+from lookup_tables.quality import (
+    Accepted,
+    Reason,
+    Rejected,
+    kernel_error,
+    kernel_time,
+)
+from lookup_tables.records import (
+    BatchRecord,
+    Entry,
+    NetworkTime,
+    NullTime,
+    Recorded,
+    Rejection,
+    TableCounts,
+)
+
+__all__ = ["STRIKES", "Store"]
+
+# A kernel that brought the worker down this often is not asked for again: once may be the device's
+# fault, twice an accident, and every further try costs a worker and the hang deadline.
+STRIKES = 3
+
+Clock = Callable[[], float]
+
+
+class Store:
+    """One table file, for any number of platforms; a context manager.
+
+    `clock` gives seconds since 1970. Opening creates the file, or brings an older one up to date.
+    Several processes may read and write one file; a Store belongs to the thread that opened it.
+    Every method raises TableError where the file cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        clock: Clock = time.time,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
+        self.path = Path(path)
+        self._clock = clock
+        self.connection = Connection(self.path, busy_timeout_s=busy_timeout_s)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self.connection.close()
+
+    def record_batch(self, platform: Platform, record: BatchRecord) -> Recorded:
+        """Store one batch, all of it or nothing, and make its accepted kernels the entries.
+
+        The null time to subtract is the batch's own, or else the one of the platform's entries;
+        where there is neither, the kernels of the batch are rejected with Reason.NO_NULL.
+        """
+        now = self._clock()
+        with self.connection.write() as database:
+            batch = rows.insert_batch(database, platform, record, now)
+            null = _null_of(record) or rows.null_time(database, platform)
+            accepted: dict[Kernel, Entry] = {}
+            rejected: dict[Kernel, Rejected] = {}
+            for result in record.kernels:
+                verdict = result.verdict
+                if isinstance(verdict, Accepted) and null is None:
+                    verdict = Rejected(Reason.NO_NULL, "the null op of the batch was not accepted")
+                if isinstance(verdict, Rejected):
+                    rows.insert_rejection(database, batch, result, verdict)
+                    rejected[result.kernel] = verdict
+                elif null is not None:
+                    entry = _entry(verdict, null, batch, now)
+                    rows.insert_measurement(database, platform, result, verdict, null, entry)
+                    accepted[result.kernel] = entry
+            for network in record.networks:
+                rows.insert_network(database, batch, network)
+        return Recorded(batch, accepted, rejected)
+
+    def entries(
+        self, platform: Platform, kernels: Iterable[Kernel] | None = None
+    ) -> dict[Kernel, Entry]:
+        """Entries of those of `kernels` that have one; of all kernels where it is None."""
+        with self.connection.read() as database:
+            if kernels is None:
+                found = database.execute(rows.ENTRIES, (platform.key,))
+                return {Kernel.parse(row[0]): Entry(*row[2:]) for row in found}
+            wanted = {kernel.key: kernel for kernel in kernels}
+            keys = json.dumps(list(wanted))
+            found = database.execute(rows.ENTRIES_OF_KEYS, (platform.key, keys))
+            return {wanted[row[1]]: Entry(*row[2:]) for row in found}
+
+    def null_time(self, platform: Platform) -> NullTime | None:
+        """Median of the null times subtracted from the platform's entries; None without entries.
+
+        A sum of entries lacks the cost of one invoke: add this once for a network.
+        """
+        with self.connection.read() as database:
+            return rows.null_time(database, platform)
+
+    def rejections(self, platform: Platform) -> list[Rejection]:
+        """Every rejected result of `platform`, oldest first."""
+        with self.connection.read() as database:
+            found = database.execute(rows.REJECTIONS, (platform.key,))
+            return [Rejection(Kernel.parse(row[0]), Reason(row[1]), *row[2:]) for row in found]
+
+    def quarantined(self, platform: Platform) -> dict[Kernel, Rejected]:
+        """Kernels not to be asked for again, each with its last reason.
+
+        Those that crashed or hung the worker, or that the runtime refused, STRIKES times since
+        they were last accepted.
+        """
+        with self.connection.read() as database:
+            found = database.execute(rows.QUARANTINED, (platform.key, STRIKES))
+            return {
+                Kernel.parse(text): Rejected(Reason(reason), f"{strikes} times; last: {detail}")
+                for text, reason, detail, strikes, _ in found
+            }
+
+    def platforms(self) -> list[Platform]:
+        """Platforms that the file knows, in the order they came."""
+        with self.connection.read() as database:
+            found = database.execute("SELECT text FROM platform ORDER BY id")
+            return [Platform.parse(text) for (text,) in found]
+
+    def counts(self, platform: Platform) -> TableCounts:
+        """How much there is about `platform`."""
+        with self.connection.read() as database:
+            return TableCounts(*database.execute(rows.COUNTS, {"key": platform.key}).fetchone())
+
+    def networks(self, platform: Platform, sha256: str | None = None) -> list[NetworkTime]:
+        """Whole networks measured on `platform`, oldest first; those of one file, or all."""
+        with self.connection.read() as database:
+            found = database.execute(rows.NETWORKS, {"key": platform.key, "sha256": sha256})
+            return [NetworkTime(*row) for row in found]
+
+    def digest(self, platform: Platform) -> str:
+        """SHA-256 over the platform's entries: equal where every price is equal, bit by bit."""
+        digest = hashlib.sha256(platform.text.encode())
+        with self.connection.read() as database:
+            for row in database.execute(rows.DIGEST, (platform.key,)):
+                digest.update(repr(tuple(row)).encode())
+        return digest.hexdigest()
+
+
+def _null_of(record: BatchRecord) -> NullTime | None:
+    if record.null is None:
+        return None
+    verdict = record.null.verdict
+    return NullTime(verdict.latency_us, verdict.relative_error)
+
+
+def _entry(verdict: Accepted, null: NullTime, batch: int, now: float) -> Entry:
+    return Entry(
+        latency_us=kernel_time(verdict.latency_us, null.latency_us),
+        relative_error=kernel_error(verdict, null.latency_us, null.relative_error),
+        null_us=null.latency_us,
+        batch=batch,
+        measured_at=now,
+    )

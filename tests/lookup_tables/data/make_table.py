@@ -1,0 +1,66 @@
+"""Writes the table file that stands for the current schema version: make_table.py FILE.
+
+Run once when a schema version is released; the file is committed and never written again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from pathlib import Path
+
+from lookup_tables import (
+    Accepted,
+    BatchRecord,
+    Kernel,
+    KernelResult,
+    NetworkResult,
+    NullResult,
+    Platform,
+    Reason,
+    Rejected,
+    Store,
+    Tensor,
+    Window,
+)
+
+PLATFORM = Platform("Pixel 6", "Tensor", "SP1A", "litert", "2.3.0", "00ff", "xnnpack", 1)
+WINDOWS = tuple(Window(100, 1, 2, us, us + 0.1, us - 0.1, us, us) for us in (10.0, 10.02))
+# Small pages keep the committed file small.
+PAGE_BYTES = 512
+
+
+def kernel(units: int) -> Kernel:
+    """A distinct kernel for each number."""
+    return Kernel.make("RELU", [Tensor("float32", (units,))], [Tensor("float32", (units,))])
+
+
+def fill(path: Path) -> None:
+    """Make a table with something in each of its tables of rows."""
+    with Store(path, clock=lambda: 1_700_000_000.0) as store:
+        store.record_batch(
+            PLATFORM,
+            BatchRecord(
+                wall_ms=12.0,
+                before={"core_khz": [2400000]},
+                after={"core_khz": [2300000]},
+                facts={"agent_version": "0.1.0"},
+                null=NullResult(WINDOWS, Accepted(0.5, 0.01, 2)),
+                kernels=(
+                    KernelResult(kernel(1), WINDOWS, Accepted(10.01, 0.002, 2), 1, 1),
+                    KernelResult(kernel(2), WINDOWS, Accepted(20.5, 0.004, 2), 1, 0),
+                    KernelResult(kernel(3), (), Rejected(Reason.CRASHED, "signal 11")),
+                ),
+                networks=(NetworkResult("a" * 64, WINDOWS, Accepted(271.0, 0.002, 2), 30, 30),),
+            ),
+        )
+    # One file without a write-ahead log beside it.
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    connection.execute("VACUUM")
+    connection.close()
+
+
+if __name__ == "__main__":
+    fill(Path(sys.argv[1]))

@@ -1,0 +1,69 @@
+"""Every released table file opens, says what it said, and ends with the current schema."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lookup_tables import Kernel, Reason, Store, Tensor
+from lookup_tables.migrations import APPLICATION_ID, VERSION
+
+DATA = Path(__file__).with_name("data")
+STORED = sorted(DATA.glob("table_v*.db"))
+MAX_STORED_BYTES = 64 * 1024
+
+
+def relu(units: int) -> Kernel:
+    return Kernel.make("RELU", [Tensor("float32", (units,))], [Tensor("float32", (units,))])
+
+
+@pytest.fixture(params=STORED, ids=lambda path: path.stem)
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of a stored file, which may be changed."""
+    return Path(shutil.copy(request.param, tmp_path / "old.db"))
+
+
+def schema(store: Store) -> list[tuple[str, str]]:
+    statement = "SELECT name, sql FROM sqlite_schema ORDER BY name"
+    return list(store.connection.database.execute(statement))
+
+
+def test_there_is_one_stored_file_for_each_version() -> None:
+    assert [path.name for path in STORED] == [f"table_v{v}.db" for v in range(1, VERSION + 1)]
+    assert all(path.stat().st_size < MAX_STORED_BYTES for path in STORED)
+
+
+def test_opens_and_ends_with_the_schema_of_a_new_file(old: Path, store: Store) -> None:
+    with Store(old) as opened:
+        assert schema(opened) == schema(store)
+        execute = opened.connection.database.execute
+        assert execute("PRAGMA user_version").fetchone() == (VERSION,)
+        assert execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        assert execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert execute("PRAGMA foreign_key_check").fetchall() == []
+        assert execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_says_what_it_said(old: Path) -> None:
+    with Store(old) as opened:
+        (platform,) = opened.platforms()
+        assert platform.device_model == "Pixel 6"
+        entries = opened.entries(platform)
+        assert {k: e.latency_us for k, e in entries.items()} == {
+            relu(1): pytest.approx(9.51),
+            relu(2): pytest.approx(20.0),
+        }
+        (rejection,) = opened.rejections(platform)
+        assert (rejection.kernel, rejection.reason) == (relu(3), Reason.CRASHED)
+        (network,) = opened.networks(platform)
+        assert network.latency_us == 271.0
+
+
+def test_opening_twice_changes_nothing(old: Path) -> None:
+    with Store(old) as opened:
+        (platform,) = opened.platforms()
+        digest = opened.digest(platform)
+    with Store(old) as again:
+        assert again.digest(platform) == digest
