@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapt.errors import UsageError
 
@@ -80,16 +80,18 @@ _NEXT_UNIT = 999.5
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `value`: in the resource's unit, or, if `relative`, as a share of the original."""
+    """At most `value`: in the resource's unit, or, if `relative`, as a share of the original.
+
+    `text` is what the user wrote, which parses to the same limit.
+    """
 
     resource: str
     value: float
     relative: bool
+    text: str = field(compare=False)
 
     def __str__(self) -> str:
-        if self.relative:
-            return f"{self.resource}={self.value * 100:g}%"
-        return f"{self.resource}={format_amount(self.resource, self.value).replace(' ', '')}"
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,8 @@ def format_amount(resource: str, value: float) -> str:
 
 
 def _parse_limit(text: str) -> Limit:
-    match = _LIMIT.fullmatch(text.strip())
+    text = text.strip()
+    match = _LIMIT.fullmatch(text)
     if match is None:
         raise UsageError(f"not a budget: {text!r}", _accepted_forms())
     name, number, unit = match.groups()
@@ -175,7 +178,7 @@ def _parse_limit(text: str) -> Limit:
                 f"the percentage of the budget {text!r} is outside 0 to 100 %",
                 f"It is a share of what the original network needs, e.g. {name}=50%.",
             )
-        return Limit(name, value / 100, relative=True)
+        return Limit(name, value / 100, relative=True, text=text)
     if unit not in resource.units:
         raise UsageError(
             f"the budget {text!r} has no unit of {name}: {unit!r}"
@@ -189,7 +192,7 @@ def _parse_limit(text: str) -> Limit:
             f"the budget {text!r} leaves nothing for a network",
             f"Give an amount above 0, for example {resource.example}.",
         )
-    return Limit(name, amount, relative=False)
+    return Limit(name, amount, relative=False, text=text)
 
 
 def _units(resource: Resource) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import grpc
 
+from device_agent import handlers
 from device_agent.v1 import agent_pb2, health_pb2
 
 SERVICE = "grpc.health.v1.Health"
@@ -28,16 +28,11 @@ class Health:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a server needs to serve it."""
-        codec: dict[str, Any] = {
-            "request_deserializer": health_pb2.HealthCheckRequest.FromString,
-            "response_serializer": Response.SerializeToString,
-        }
-        return grpc.method_handlers_generic_handler(
+        request = health_pb2.HealthCheckRequest
+        return handlers.service(
             SERVICE,
-            {
-                "Check": grpc.unary_unary_rpc_method_handler(self.check, **codec),
-                "Watch": grpc.unary_stream_rpc_method_handler(self.watch, **codec),
-            },
+            Check=handlers.unary(self.check, request),
+            Watch=handlers.stream(self.watch, request),
         )
 
     async def check(

@@ -10,15 +10,16 @@ from typing import Any
 
 import grpc
 
-from device_agent import batch, probe, requests
+from device_agent import batch, handlers, probe, requests
 from device_agent.address import Address
 from device_agent.auth import TokenInterceptor
 from device_agent.health import Health
 from device_agent.process import WorkerError
-from device_agent.v1 import agent_pb2, agent_pb2_grpc
+from device_agent.v1 import agent_pb2
 
 log = logging.getLogger("device_agent")
 
+SERVICE = agent_pb2.DESCRIPTOR.services_by_name["DeviceAgent"].full_name
 BUSY = "busy: another batch is running"
 # (option, value): why.
 SERVER_OPTIONS = (
@@ -37,7 +38,7 @@ SERVER_OPTIONS = (
 MeasureContext = grpc.aio.ServicerContext[agent_pb2.MeasureRequest, agent_pb2.MeasureResponse]
 
 
-class DeviceAgent(agent_pb2_grpc.DeviceAgentServicer):
+class DeviceAgent:
     """Answers Describe, and runs one batch at a time."""
 
     def __init__(self, identity: agent_pb2.Identity, root: Path, hang_seconds: float) -> None:
@@ -48,7 +49,15 @@ class DeviceAgent(agent_pb2_grpc.DeviceAgentServicer):
         # Fewer than are online where the agent itself was pinned.
         self._cores = frozenset(os.sched_getaffinity(0))
 
-    async def Describe(  # noqa: N802
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a server needs to serve it."""
+        return handlers.service(
+            SERVICE,
+            Describe=handlers.unary(self.describe, agent_pb2.DescribeRequest),
+            Measure=handlers.stream(self.measure, agent_pb2.MeasureRequest),
+        )
+
+    async def describe(
         self, request: agent_pb2.DescribeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> agent_pb2.DescribeResponse:
         """Who the device is, what state it is in and what it accepts."""
@@ -58,9 +67,7 @@ class DeviceAgent(agent_pb2_grpc.DeviceAgentServicer):
             limits=requests.limits(self._cores),
         )
 
-    async def Measure(  # noqa: N802
-        self, request: agent_pb2.MeasureRequest, context: MeasureContext
-    ) -> None:
+    async def measure(self, request: agent_pb2.MeasureRequest, context: MeasureContext) -> None:
         """Time every model of the batch."""
         try:
             requests.check(request, self._cores, self._identity.backends)
@@ -108,12 +115,8 @@ class Server:
         self._server = grpc.aio.server(
             interceptors=[TokenInterceptor(token)], options=SERVER_OPTIONS
         )
-        self._server.add_generic_rpc_handlers((self._health.handler(),))
         agent = DeviceAgent(identity, root, hang_seconds)
-        # The generator annotates messages, not services.
-        agent_pb2_grpc.add_DeviceAgentServicer_to_server(  # type: ignore[no-untyped-call]
-            agent, self._server
-        )
+        self._server.add_generic_rpc_handlers((agent.handler(), self._health.handler()))
 
     async def start(self, address: Address) -> Address:
         """Listen; the address with the port that was chosen. RuntimeError where it is taken."""

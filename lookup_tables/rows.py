@@ -93,8 +93,7 @@ NETWORKS = """
 """
 
 DIGEST = """
-    SELECT kernel.key, entry.latency_us, entry.relative_error,
-           measurement.null_us, measurement.null_error
+    SELECT kernel.key, entry.latency_us, entry.relative_error, measurement.null_us
     FROM platform
     JOIN entry ON entry.platform_id = platform.id
     JOIN kernel ON kernel.id = entry.kernel_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import selectors
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -72,17 +73,13 @@ class LocalDevice:
 
     def describe(self) -> Description:
         """Who this machine is and what state it is in, asked now."""
-        try:
-            return self._agent().describe()
-        except DeviceError as error:
-            raise self._post_mortem(error) from None
+        with self._watched() as agent:
+            return agent.describe()
 
     def platform(self, backend: str, threads: int, core_mask: int = 0) -> Platform:
         """The platform that measurements with these options belong to."""
-        try:
-            return self._agent().platform(backend, threads, core_mask)
-        except DeviceError as error:
-            raise self._post_mortem(error) from None
+        with self._watched() as agent:
+            return agent.platform(backend, threads, core_mask)
 
     def measure(
         self,
@@ -91,10 +88,8 @@ class LocalDevice:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Batch:
         """Time `models`; where the agent dies over it, the error says how."""
-        try:
-            return self._agent().measure(models, options, on_progress)
-        except DeviceError as error:
-            raise self._post_mortem(error) from None
+        with self._watched() as agent:
+            return agent.measure(models, options, on_progress)
 
     def close(self) -> None:
         """End the agent and wait for its end; may be called twice."""
@@ -122,10 +117,15 @@ class LocalDevice:
     ) -> None:
         self.close()
 
-    def _agent(self) -> AgentClient:
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[AgentClient]:
+        """The agent; an error inside says how it ended, where it did."""
         if self._client is None:
-            raise DeviceError("the local agent has been closed")
-        return self._client
+            raise DeviceError("the local agent has been closed", "open the device again")
+        try:
+            yield self._client
+        except DeviceError as error:
+            raise self._post_mortem(error) from None
 
     def _start(self, python: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         socket = Path(self._folder.name) / "socket"

@@ -61,6 +61,13 @@ class ElasticNetwork:
         return tuple(self._model.inputs[0].shape)
 
     @property
+    def gives_logits(self) -> bool:
+        """Whether the outputs are scores to be put through a softmax, not probabilities."""
+        last = self._model.layers[-1]
+        activation = getattr(getattr(last, "activation", None), "__name__", "")
+        return type(last).__name__ != "Softmax" and activation != "softmax"
+
+    @property
     def seeds(self) -> list[Place]:
         """Places of random-number state; a caller that wants reproducible dropout sets them."""
         return [p for p in self.state if "seed_generator" in self._variables[p].path]

@@ -46,9 +46,13 @@ class _SymbolicTensor:
     values: tuple[Size, ...] | None
 
     def at(self, widths: Sequence[int]) -> Tensor:
+        shape = tuple(size.at(widths) for size in self.shape)
+        axis = self.tensor.quantized_axis
         return replace(
             self.tensor,
-            shape=tuple(size.at(widths) for size in self.shape),
+            shape=shape,
+            # A single channel has a single scale, which the file does not tell from none.
+            quantized_axis=None if axis is None or shape[axis] == 1 else axis,
             values=None if self.values is None else tuple(v.at(widths) for v in self.values),
         )
 

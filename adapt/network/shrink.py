@@ -20,12 +20,18 @@ Weights = dict[tuple[str, int], np.ndarray]
 """(Operation name, index in its variables) -> value. Every variable of a network, by place."""
 
 
-def slice_weights(weights: Weights, groups: ChannelGroups, keep: Keep) -> Weights:
-    """The values of the shrunk network's variables: every axis cut to the filters that stay."""
-    kept = groups.kept(keep)
+def slice_weights(
+    weights: Weights, groups: ChannelGroups, keep: Keep, current: Keep | None = None
+) -> Weights:
+    """The values of the shrunk network's variables: every axis cut to the filters that stay.
+
+    `weights` are those of the network with the filters `current`, of which `keep` is a part; of
+    the unshrunk network if None.
+    """
+    kept, present = groups.kept(keep), groups.kept(current or {})
     cut = dict(weights)
     for use in groups.uses:
-        mask = kept[use.filters]
+        mask = kept[use.filters[present[use.filters]]]
         if not mask.all():
             cut[use.variable] = np.compress(mask, cut[use.variable], axis=use.axis)
     return cut

@@ -27,6 +27,7 @@ __all__ = [
     "Option",
     "OptionValue",
     "Role",
+    "check_operands",
     "default_options",
     "make_kernel",
     "operator",
@@ -117,6 +118,7 @@ class Role:
     weights: int
     bias: int
     channel_axis: int  # of the weights: the axis that counts output channels
+    rank: int  # of the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +155,10 @@ def _row(
     return [Operator(name, options_table, fields, role, version) for name in names.split()]
 
 
-_CONV = Role(data=0, weights=1, bias=2, channel_axis=0)
-_DEPTHWISE = Role(data=0, weights=1, bias=2, channel_axis=3)
-_TRANSPOSE_CONV = Role(data=2, weights=1, bias=3, channel_axis=0)
+_CONV = Role(data=0, weights=1, bias=2, channel_axis=0, rank=4)
+_DEPTHWISE = Role(data=0, weights=1, bias=2, channel_axis=3, rank=4)
+_FULLY_CONNECTED = Role(data=0, weights=1, bias=2, channel_axis=0, rank=2)
+_TRANSPOSE_CONV = Role(data=2, weights=1, bias=3, channel_axis=0, rank=4)
 
 _STRIDES = {"padding": "Padding", "stride_w": "int", "stride_h": "int"}
 _DILATION = {"dilation_w_factor": "int", "dilation_h_factor": "int"}
@@ -189,7 +192,7 @@ _ROWS = [
         _DEPTHWISE,
     ),
     _row("TRANSPOSE_CONV", "TransposeConv", _STRIDES | _FUSED | _BIAS_TYPE, _TRANSPOSE_CONV),
-    _row("FULLY_CONNECTED", "FullyConnected", _DENSE | _FUSED | _BIAS_TYPE, _CONV),
+    _row("FULLY_CONNECTED", "FullyConnected", _DENSE | _FUSED | _BIAS_TYPE, _FULLY_CONNECTED),
     _row("BATCH_MATMUL", "BatchMatMul", _MATMUL),
     # element by element, two operands
     _row("ADD", "Add", _POT_SCALE | _FUSED),
@@ -255,6 +258,24 @@ def operator(name: str) -> Operator:
         return OPERATORS[name]
     except KeyError:
         raise InputError(f"operator {name} is not one that can be written alone") from None
+
+
+def check_operands(kernel: Kernel) -> None:
+    """InputError unless a kernel has the operands from which its work is counted."""
+    entry = operator(kernel.op)
+    if not kernel.outputs:
+        raise InputError(f"{kernel.op} has no output")
+    ranks = {}
+    if entry.role is not None:
+        ranks = {entry.role.data: 0, entry.role.weights: entry.role.rank}
+    elif kernel.op == "BATCH_MATMUL":
+        ranks = {0: 2, 1: 2}
+    for position, rank in ranks.items():
+        tensor = kernel.inputs[position] if position < len(kernel.inputs) else None
+        if tensor is None or len(tensor.shape) < rank:
+            raise InputError(
+                f"{kernel.op}: input {position} is {tensor}, of fewer than {rank} axes"
+            )
 
 
 def default_options(entry: Operator) -> dict[str, str]:

@@ -25,6 +25,7 @@ from adapt.tflite.ops import (
     TENSOR_TYPES,
     Operator,
     camel,
+    check_operands,
     default_options,
 )
 from adapt.tflite.quantization import Quantization
@@ -235,6 +236,8 @@ class _Reader:
             (tensors[i].tensor for i in outputs),
             options,
         )
+        if supported:
+            check_operands(kernel)
         return Node(kernel, inputs, outputs, supported)
 
     def _operator_name(self, index: int) -> str:

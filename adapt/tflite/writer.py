@@ -17,7 +17,14 @@ from ai_edge_litert import schema_py_generated as schema
 
 from adapt.errors import InputError
 from adapt.tflite.constants import Array, random_constant
-from adapt.tflite.ops import BUILTIN_CODES, TENSOR_TYPES, Operator, make_kernel, operator
+from adapt.tflite.ops import (
+    BUILTIN_CODES,
+    TENSOR_TYPES,
+    Operator,
+    check_operands,
+    make_kernel,
+    operator,
+)
 from adapt.tflite.quantities import tensor_bytes
 from adapt.tflite.quantization import Quantization, complete_quantization
 from lookup_tables.kernel import DTYPES, Kernel, Tensor
@@ -107,6 +114,7 @@ class _Buffer:
 
 def _check(kernel: Kernel) -> None:
     """Refuse what the file format cannot hold; a kernel's text may come from anywhere."""
+    check_operands(kernel)
     size = 0
     for tensor in (*kernel.inputs, *kernel.outputs):
         if tensor is None:

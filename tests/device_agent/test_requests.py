@@ -29,8 +29,15 @@ def refusal(request: agent_pb2.MeasureRequest, backends: Any = BOTH) -> tuple[An
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"threads": 3}, {"core_mask": 0b1011, "threads": 2}, {"target_relative_error": 0.0005}]
-    + [{"time_limit_ms": 100}, {"max_windows": 200}, {"window_us": 1_000_000}],
+    [
+        {},
+        {"threads": 3},
+        {"core_mask": 0b1011, "threads": 2},
+        {"target_relative_error": 0.0005},
+        {"time_limit_ms": 100},
+        {"max_windows": 200},
+        {"window_us": 1_000_000},
+    ],
 )
 def test_accepted(make_request: Make, options: dict[str, Any]) -> None:
     requests.check(make_request(MODELS, **options), CORES, BOTH)

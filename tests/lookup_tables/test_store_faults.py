@@ -119,6 +119,14 @@ def test_locked_by_another_process(store: Store, values: Any, tmp_path: Path) ->
     other.close()
 
 
+def test_a_write_transaction_holds_the_lock_before_it_reads(store: Store, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "table.db", isolation_level=None, timeout=0)
+    with store.connection.write(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+
+
 def test_not_a_database(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a table at all, but long enough to look like a header" * 20)
@@ -162,9 +170,7 @@ def test_damaged_in_the_middle(store: Store, values: Any, tmp_path: Path) -> Non
         opened.entries(values.platform)
 
 
-def test_text_that_no_version_writes(
-    store: Store, raw: sqlite3.Connection, values: Any
-) -> None:
+def test_text_that_no_version_writes(store: Store, raw: sqlite3.Connection, values: Any) -> None:
     raw.execute("UPDATE kernel SET text = 'nonsense'")
     with pytest.raises(TableError, match="not a kernel"):
         store.entries(values.platform)

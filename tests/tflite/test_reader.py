@@ -1,4 +1,4 @@
-"""Reading files of every origin: trained models, files built wrong on purpose, damaged bytes."""
+"""Reading files of every origin: trained models, old files, files built wrong on purpose."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from adapt.errors import InputError
-from adapt.tflite.graph import ABSENT, OperatorGraph
+from adapt.tflite.graph import ABSENT
 from adapt.tflite.ops import BUILTIN_CODES, make_kernel
 from adapt.tflite.quantities import macs
 from adapt.tflite.reader import MAX_TENSORS, read_kernels, read_model
@@ -30,11 +30,6 @@ CONV = make_kernel(
     padding="SAME",
     stride_w=1,
     stride_h=1,
-)
-PAD = make_kernel(
-    "PAD",
-    [Tensor("float32", (1, 4)), Tensor("int32", (2, 2), True, (0, 0, 1, 1))],
-    [Tensor("float32", (1, 6))],
 )
 
 
@@ -94,6 +89,8 @@ def twice(model: Any) -> None:
         (lambda m: setattr(m.subgraphs[0], "tensors", []), "index out of range"),
         (lambda m: setattr(node_of(m).builtinOptions, "padding", 7), "unknown value 7"),
         (options_of("Add"), "options of another operator"),
+        (lambda m: setattr(node_of(m), "inputs", int32([0])), "input 1 is None"),
+        (lambda m: setattr(node_of(m), "outputs", None), "CONV_2D has no output"),
         (twice, "overwrites tensor 3"),
     ],
 )
@@ -301,41 +298,3 @@ def test_a_model_with_an_unknown_custom_operator_is_read(models: Path) -> None:
     graph = read_model((models / "invalid_invoking_error.tflite").read_bytes())
     assert [n.kernel.op for n in graph.operators] == ["CUSTOM_FAKE_OP_DOUBLE"]
     assert not graph.operators[0].supported
-
-
-def mutants(content: bytes, count: int) -> list[bytes]:
-    """Copies with a few bytes changed, mostly in the tables, or cut, or with a part repeated."""
-    noise = np.random.default_rng(11)
-    result = []
-    for _ in range(count):
-        data = bytearray(content)
-        kind = noise.integers(8)
-        if kind == 0:
-            del data[noise.integers(8, len(data)) :]
-        elif kind == 1:
-            at, size = noise.integers(0, len(data) - 64), noise.integers(1, 64)
-            data[at:at] = data[at : at + size]
-        else:
-            for _ in range(noise.integers(1, 9)):
-                data[noise.integers(8, len(data))] = noise.choice([0, 1, 127, 128, 255])
-        result.append(bytes(data))
-    return result
-
-
-def outcome(content: bytes) -> OperatorGraph | None:
-    try:
-        return read_model(content)
-    except InputError:
-        return None
-
-
-@pytest.mark.parametrize("kernel", [CONV, PAD], ids=lambda k: k.op)
-def test_mutants_of_a_kernel_are_read_or_refused(kernel: Any) -> None:
-    outcomes = [outcome(mutant) for mutant in mutants(write_kernel(kernel), 500)]
-    assert 0 < outcomes.count(None) < len(outcomes)
-
-
-def test_mutants_of_a_trained_model_are_read_or_refused(models: Path) -> None:
-    content = (models / "kws_dscnn_int8.tflite").read_bytes()
-    outcomes = [outcome(mutant) for mutant in mutants(content, 400)]
-    assert 0 < outcomes.count(None) < len(outcomes)

@@ -1,0 +1,40 @@
+"""What a job was asked to do, as it stands in job.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapt.methods.base import Settings
+
+__all__ = ["JobRequest"]
+
+
+class JobRequest(BaseModel):
+    """Everything that decides a job's result, so that a resumed job ends as it would have.
+
+    `threads` are those of training, `device_threads` those of the measured runtime.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Path
+    model_sha256: str
+    data: str
+    holdout: float = Field(default=0.1, gt=0, lt=1)
+    pixel_range: tuple[float, float] = (0.0, 255.0)
+    resize: bool = False
+    budget: list[str]
+    method: Literal["netadapt", "uniform"] = "netadapt"
+    compare: list[Literal["uniform"]] = []
+    quantize: Literal["float32", "int8"] = "float32"
+    device: str = "local"
+    agent_python: Path | None = None
+    backend: Literal["xnnpack", "builtin"] = "xnnpack"
+    device_threads: int = Field(default=1, ge=1, le=64)
+    core_mask: int = Field(default=0, ge=0, lt=1 << 64)
+    threads: int = Field(ge=1, le=1024)
+    seed: int = Field(default=0, ge=0, lt=1 << 31)
+    settings: Settings = Settings()

@@ -1,0 +1,69 @@
+"""What a job found, as it stands in job.json and in the report."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from adapt.methods.base import CostRecord, Iteration
+
+__all__ = ["JobResult", "Measured", "NetworkResult"]
+
+
+class Measured(BaseModel):
+    """A whole network timed on the device.
+
+    `latency_us` is the median of `runs` worker processes, microseconds; `relative_error` their
+    spread as a share of it; `sha256` that of the .tflite file.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    latency_us: float
+    relative_error: float
+    runs: int
+
+
+class NetworkResult(BaseModel):
+    """One network of the comparison: the original, the adapted one or a baseline.
+
+    `cost` is predicted (from tables and counts); `tflite_accuracy` is that of the int8 file on the
+    test split, where there is one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    widths: dict[str, int]
+    cost: CostRecord
+    measured: Measured
+    holdout_accuracy: float
+    test_accuracy: float
+    test_loss: float
+    tflite_accuracy: float | None = None
+    steps_trained: int
+
+
+class JobResult(BaseModel):
+    """The end of a job.
+
+    `seconds` says where the time went, by phase, over all sittings.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    platform: str
+    limits: dict[str, float]
+    networks: list[NetworkResult]
+    history: list[Iteration]
+    kept_whole: list[str]
+    kernels_measured: int
+    examples: dict[str, int]
+    seconds: dict[str, float]
+
+    def network(self, name: str) -> NetworkResult:
+        """The network called `name`; KeyError if there is none."""
+        for network in self.networks:
+            if network.name == name:
+                return network
+        raise KeyError(name)

@@ -1,0 +1,93 @@
+"""The width multiplier: every group scaled by one factor. The baseline that a search must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adapt.cost.base import Cost
+from adapt.methods.base import (
+    Bench,
+    Iteration,
+    Phase,
+    State,
+    finish,
+    full_keep,
+    meets,
+    priced,
+)
+from adapt.methods.netadapt import unreachable
+from adapt.network import shrink
+from adapt.network.load import Network
+from adapt.training.finetune import Checkpoint
+from adapt.training.importance import magnitudes, strongest
+
+__all__ = ["Uniform"]
+
+# Multipliers that are tried, as parts of the full width. Finer than any published width multiplier.
+_PARTS = 64
+
+
+class Uniform:
+    """The largest width multiplier that meets the budget, then the long fine-tune."""
+
+    name = "uniform"
+
+    def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
+        """The widest uniformly scaled network within `limits`."""
+        part, cost = _largest(bench, limits)
+        network = bench.network
+        keep = full_keep(network)
+        importance = magnitudes(network.weights, network.groups, keep)
+        keep = {
+            name: strongest(importance, keep, name, width, network.groups)
+            for name, width in _scaled(network, part).items()
+        }
+        weights = shrink.slice_weights(network.weights, network.groups, keep)
+        score = bench.trainer.score(weights, bench.data.holdout)
+        point = Iteration(
+            number=1,
+            group="all",
+            keep=keep,
+            cost=priced(cost),
+            accuracy=score.accuracy,
+            loss=score.loss,
+        )
+        return State(
+            phase=Phase.SEARCH,
+            limits=dict(limits),
+            original=priced(original),
+            keep=keep,
+            history=[point],
+        )
+
+    def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
+        """Cut the weights, then one piece of the long fine-tune after another."""
+        if state.phase is Phase.SEARCH:
+            weights = shrink.slice_weights(
+                checkpoint.weights, bench.network.groups, state.keep
+            )
+            return state.model_copy(update={"phase": Phase.FINISH}), Checkpoint(weights, {})
+        return finish(bench, state, checkpoint)
+
+
+def _scaled(network: Network, part: int) -> dict[str, int]:
+    return {name: max(1, round(width * part / _PARTS)) for name, width in network.widths.items()}
+
+
+def _largest(bench: Bench, limits: Mapping[str, float]) -> tuple[int, Cost]:
+    """The largest multiplier within `limits`, in parts, and its cost.
+
+    By bisection, since every multiplier that is priced costs measurements.
+    """
+    low, low_cost = 1, bench.pricer.price(_scaled(bench.network, 1))
+    if not meets(low_cost, limits):
+        raise unreachable(low_cost, limits)
+    high = _PARTS
+    while high - low > 1:
+        middle = (low + high) // 2
+        cost = bench.pricer.price(_scaled(bench.network, middle))
+        if meets(cost, limits):
+            low, low_cost = middle, cost
+        else:
+            high = middle
+    return low, low_cost

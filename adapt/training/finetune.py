@@ -1,0 +1,214 @@
+"""Fine-tuning and scoring of any proposal of one network with two traced graphs."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from adapt.network.elastic import ElasticNetwork
+from adapt.network.shrink import Weights
+from adapt.training.data import Data, Split
+
+__all__ = ["Checkpoint", "Schedule", "Score", "Trainer", "derive_seed", "pin_threads"]
+
+_MOMENTUM = 0.9
+
+# Large enough to keep two cores busy, small enough for networks of 224 x 224 pixels.
+_EVALUATION_BATCH = 256
+
+
+def pin_threads(threads: int) -> None:
+    """Fix TensorFlow's thread counts and kernels: results repeat bit by bit at one thread count.
+
+    Must be called before TensorFlow runs anything.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+
+
+def derive_seed(*parts: object) -> int:
+    """A 31-bit seed from a job's seed, step and proposal; the same on every machine."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+@dataclass(frozen=True)
+class Score:
+    """Quality on a split: share of right answers, and mean cross-entropy in nats."""
+
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate over `steps`: constant, or a cosine from `rate` to 0."""
+
+    rate: float
+    steps: int
+    cosine: bool
+
+    def at(self, step: int) -> float:
+        """Learning rate of step `step`, counted from 0."""
+        if not self.cosine:
+            return self.rate
+        return self.rate * 0.5 * (1.0 + math.cos(math.pi * step / self.steps))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network in the middle of training: weights, momentum by place, and steps done."""
+
+    weights: Weights
+    momentum: Weights
+    step: int = 0
+
+
+class Trainer:
+    """Trains and scores networks that are shrunk versions of one, each function traced once.
+
+    Stochastic gradient descent with Nesterov momentum on the cross-entropy of class labels.
+    """
+
+    def __init__(self, network: ElasticNetwork, data: Data, *, batch: int) -> None:
+        self._network = network
+        self._data = data
+        self._batch = batch
+        self.traces = 0
+        self._train_step = self._trace_train_step()
+        self._infer = self._trace_inference()
+
+    def train(
+        self, start: Checkpoint, schedule: Schedule, *, seed: int, until: int | None = None
+    ) -> Checkpoint:
+        """Train from `start` up to step `until` (the schedule's end if None).
+
+        Batches are a function of `seed` and the step alone, so that training in pieces gives the
+        same weights as in one go.
+        """
+        net = self._network
+        trainable = [tf.constant(start.weights[p]) for p in net.trainable]
+        state = [tf.constant(v) for v in self._seeded(start, seed)]
+        momentum = [
+            tf.constant(start.momentum[p]) if p in start.momentum else tf.zeros_like(w)
+            for p, w in zip(net.trainable, trainable, strict=True)
+        ]
+        end = schedule.steps if until is None else min(until, schedule.steps)
+        for step, (x, y) in zip(
+            range(start.step, end), self._batches(seed, start.step), strict=False
+        ):
+            trainable, momentum, state = self._train_step(
+                trainable, momentum, state, x, y, tf.constant(schedule.at(step), tf.float32)
+            )
+        weights = {
+            **start.weights,
+            **_values(net.trainable, trainable),
+            **_values(net.state, state),
+        }
+        return Checkpoint(weights, _values(net.trainable, momentum), end)
+
+    def score(self, weights: Weights, split: Split) -> Score:
+        """Accuracy and loss of the network with `weights` on `split`."""
+        net = self._network
+        values = [tf.constant(weights[p]) for p in (*net.trainable, *net.state)]
+        right, loss = 0, 0.0
+        for first in range(0, len(split), _EVALUATION_BATCH):
+            inputs = self._data.prepared(split.inputs[first : first + _EVALUATION_BATCH])
+            labels = split.labels[first : first + _EVALUATION_BATCH]
+            count = len(labels)
+            # The last batch is filled up: a new shape would cost more than the images do.
+            full = np.resize(inputs, (_EVALUATION_BATCH, *inputs.shape[1:]))
+            probabilities = self._infer(values, tf.constant(full)).numpy()[:count]
+            right += int((probabilities.argmax(axis=1) == labels).sum())
+            picked = probabilities[np.arange(count), labels]
+            loss -= float(np.log(np.maximum(picked, keras.config.epsilon())).sum())
+        return Score(right / len(split), loss / len(split))
+
+    def _seeded(self, start: Checkpoint, seed: int) -> list[np.ndarray]:
+        """Values of the state, with random-number state set from the seed at the first step."""
+        values = {p: start.weights[p] for p in self._network.state}
+        if start.step == 0:
+            for number, place in enumerate(self._network.seeds):
+                values[place] = np.array([seed, number], values[place].dtype)
+        return list(values.values())
+
+    def _batches(self, seed: int, first_step: int) -> Iterator[tuple[Any, Any]]:
+        """Shuffled batches without end, beginning with that of `first_step`."""
+        split = self._data.train
+        batch = min(self._batch, len(split))
+        per_epoch = len(split) // batch
+        epoch, skip = divmod(first_step, per_epoch)
+        while True:
+            order = np.random.default_rng([seed, epoch]).permutation(len(split))
+            for number in range(skip, per_epoch):
+                index = order[number * batch : (number + 1) * batch]
+                inputs = self._data.prepared(split.inputs[index])
+                yield tf.constant(inputs), tf.constant(split.labels[index])
+            epoch, skip = epoch + 1, 0
+
+    def _trace_train_step(self) -> Any:
+        net = self._network
+
+        def step(
+            weights: list[Any], momentum: list[Any], state: list[Any], x: Any, y: Any, rate: Any
+        ) -> tuple[list[Any], list[Any], list[Any]]:
+            self.traces += 1
+            with tf.GradientTape() as tape:
+                tape.watch(weights)
+                outputs, new_state = net.apply(weights, state, x, training=True)
+                loss = tf.reduce_mean(_cross_entropy(y, outputs, net.gives_logits))
+            gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+            momentum = [_MOMENTUM * m + g for m, g in zip(momentum, gradients, strict=True)]
+            weights = [
+                w - rate * (g + _MOMENTUM * m)
+                for w, g, m in zip(weights, gradients, momentum, strict=True)
+            ]
+            return weights, momentum, new_state
+
+        trainable = [net.signature(p) for p in net.trainable]
+        state = [net.signature(p) for p in net.state]
+        return tf.function(
+            step,
+            input_signature=[
+                trainable,
+                trainable,
+                state,
+                tf.TensorSpec(net.input_shape, tf.float32),
+                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([], tf.float32),
+            ],
+        )
+
+    def _trace_inference(self) -> Any:
+        net = self._network
+        count = len(net.trainable)
+
+        def infer(values: Sequence[Any], x: Any) -> Any:
+            self.traces += 1
+            outputs, _ = net.apply(values[:count], values[count:], x, training=False)
+            return tf.nn.softmax(outputs) if net.gives_logits else outputs
+
+        places = (*net.trainable, *net.state)
+        return tf.function(
+            infer,
+            input_signature=[
+                [net.signature(p) for p in places],
+                tf.TensorSpec(net.input_shape, tf.float32),
+            ],
+        )
+
+
+def _cross_entropy(labels: Any, outputs: Any, from_logits: bool) -> Any:
+    return keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=from_logits)
+
+
+def _values(places: Sequence[tuple[str, int]], tensors: Sequence[Any]) -> Weights:
+    return {place: tensor.numpy() for place, tensor in zip(places, tensors, strict=True)}
