@@ -44,9 +44,9 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         ("--batch", int, "Examples of one training step.  [default: 128]"),
         ("--short-steps", int, "Training steps of each proposal.  [default: 40]"),
-        ("--short-rate", float, "Learning rate of these.  [default: 0.01]"),
+        ("--short-rate", float, "Learning rate of these.  [default: 0.0005]"),
         ("--long-steps", int, "Training steps of the result.  [default: 600]"),
-        ("--long-rate", float, "Highest learning rate of these.  [default: 0.02]"),
+        ("--long-rate", float, "Highest learning rate of these.  [default: 0.003]"),
         ("--first-step", float, "First tightening, share of the original cost.  [default: 0.05]"),
         ("--decay", float, "Factor on the tightening, each iteration.  [default: 0.96]"),
     ]
@@ -153,7 +153,9 @@ def resume(job: Path, tables: Path | None, as_json: bool) -> None:
 
 def _refuse_unknown_device(name: str) -> None:
     if name != "local":
-        raise UsageError(f"no device {name!r}", "The devices of this version: local (this machine).")
+        raise UsageError(
+            f"no device {name!r}", "The devices of this version: local (this machine)."
+        )
 
 
 def _import_tensorflow() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -58,7 +59,6 @@ def import_tensorflow() -> None:
     """Import TensorFlow without its greetings; takes 2-10 s the first time."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with muted(sys.__stderr__ or sys.stderr):
-        import tensorflow as tf
-    import absl.logging
-
-    absl.logging.set_verbosity(absl.logging.ERROR)
+        importlib.import_module("tensorflow")
+    absl_logging = importlib.import_module("absl.logging")
+    absl_logging.set_verbosity(absl_logging.ERROR)

@@ -36,8 +36,8 @@ PREEMPTED_SHARE = 0.02
 # A model slower than the window is still run this often, so that its window has a low quantile.
 MIN_SAMPLES = 3
 LOW_QUANTILE = 0.25
-# Two windows agree by chance on a time that is too long. Asking for four halves the spread between
-# fresh processes (2.0 to 1.1 % on a noisy 2-core machine) and costs a fifth of the throughput.
+# Two windows agree by chance on a time that is too long. Asking for four lowers the median spread
+# between fresh processes (seen: 2.0 to 1.1-1.4 %, noisy 2 cores), at a fifth of the throughput.
 MIN_WINDOWS = 4
 # Windows of one model begin at least this far apart: neighbours would lie in the same burst of
 # contention and agree on a time that is too long. Matters only when few models are left.

@@ -144,9 +144,7 @@ class _Run:
         platform = device.platform(options.backend, options.threads, options.core_mask)
         models = (TableLatency(store, platform), MacCount())
         budget = Budget.parse(request.budget)
-        trainer = Trainer(
-            ElasticNetwork(model, network.groups), data, batch=request.settings.batch
-        )
+        trainer = Trainer(ElasticNetwork(model, network.groups), data, batch=request.settings.batch)
         return cls(
             folder=folder,
             request=request,
@@ -171,9 +169,7 @@ class _Run:
         finals = {"adapted": Final(state, checkpoint)}
         for name in self.request.compare:
             # As many steps as the adapted network had, short and long together.
-            settings = self.request.settings.model_copy(
-                update={"long_steps": state.steps_trained}
-            )
+            settings = self.request.settings.model_copy(update={"long_steps": state.steps_trained})
             finals[name] = Final(*self._drive(name, METHODS[name], limits, settings))
         with self._timed("results"):
             networks = self._priced(lambda: self._compared(finals))
@@ -182,7 +178,9 @@ class _Run:
             limits=limits,
             networks=networks,
             history=state.history,
-            kept_whole=[f"{k.layer} ({k.kind}): {k.reason}" for k in self.network.groups.kept_whole],
+            kept_whole=[
+                f"{k.layer} ({k.kind}): {k.reason}" for k in self.network.groups.kept_whole
+            ],
             kernels_measured=self.kernels_measured,
             examples={
                 "train": len(self.data.train),
@@ -207,7 +205,7 @@ class _Run:
         full = full_keep(self.network)
         # The original is no more than a final that was never shrunk nor trained.
         start = State(phase=Phase.DONE, limits={}, original={}, keep=full, history=[])
-        everyone = {"original": Final(start, Checkpoint(self.network.weights, {})), **finals}
+        everyone = {"original": Final(start, Checkpoint(self.network.weights)), **finals}
         costs = {name: self.reporter.price(f.state.widths) for name, f in everyone.items()}
         files = {name: self._export(name, final) for name, final in everyone.items()}
         self.listener.notify("timing the whole networks on the device")
@@ -250,7 +248,11 @@ class _Run:
         )
 
     def _drive(
-        self, track: str, method: Method, limits: Mapping[str, float], settings: Settings | None = None
+        self,
+        track: str,
+        method: Method,
+        limits: Mapping[str, float],
+        settings: Settings | None = None,
     ) -> tuple[State, Checkpoint]:
         """One method from its last journalled step to its end."""
         bench = self._bench(settings)
@@ -259,7 +261,7 @@ class _Run:
         if last is None:
             original = self._priced(lambda: bench.pricer.price({}))
             state = self._priced(lambda: method.start(bench, limits, original))
-            checkpoint = Checkpoint(self.network.weights, {})
+            checkpoint = Checkpoint(self.network.weights)
             number = 0
             journal.append(number, state, checkpoint)
         else:

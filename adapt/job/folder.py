@@ -2,7 +2,7 @@
 
     job.json             the request and, at the end, the result
     journal/0003.json    the state after step 3; it exists only when step 3 is complete
-    journal/0003.npz     the weights and momentum that belong to it (the last two steps')
+    journal/0003.npz     the weights and moments that belong to it (the last two steps')
     family/              the best network of each iteration
     adapted.keras, adapted.tflite, original.tflite, report.html
 
@@ -182,7 +182,7 @@ class Journal:
 
 
 def _named(checkpoint: Checkpoint) -> Mapping[str, np.ndarray]:
-    parts = {"w": checkpoint.weights, "m": checkpoint.momentum}
+    parts = {"w": checkpoint.weights, "m": checkpoint.first, "v": checkpoint.second}
     return {
         f"{kind}/{index}/{name}": value
         for kind, values in parts.items()
@@ -191,9 +191,9 @@ def _named(checkpoint: Checkpoint) -> Mapping[str, np.ndarray]:
 
 
 def _read_checkpoint(path: Path, entry: Mapping[str, int]) -> Checkpoint:
-    parts: dict[str, dict[tuple[str, int], np.ndarray]] = {"w": {}, "m": {}}
+    parts: dict[str, dict[tuple[str, int], np.ndarray]] = {"w": {}, "m": {}, "v": {}}
     with np.load(path, allow_pickle=False) as arrays:
         for key in arrays.files:
             kind, index, name = key.split("/", 2)
             parts[kind][name, int(index)] = arrays[key]
-    return Checkpoint(parts["w"], parts["m"], int(entry["step"]))
+    return Checkpoint(parts["w"], parts["m"], parts["v"], int(entry["step"]))

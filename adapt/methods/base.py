@@ -54,9 +54,9 @@ class Settings(BaseModel):
 
     batch: int = Field(default=128, ge=1, le=4096)
     short_steps: int = Field(default=40, ge=0, le=100_000)
-    short_rate: float = Field(default=0.01, gt=0, le=10)
+    short_rate: float = Field(default=0.0005, gt=0, le=10)
     long_steps: int = Field(default=600, ge=0, le=10_000_000)
-    long_rate: float = Field(default=0.02, gt=0, le=10)
+    long_rate: float = Field(default=0.003, gt=0, le=10)
     first_step: float = Field(default=0.05, gt=0, le=1)
     decay: float = Field(default=0.96, gt=0, le=1)
 
@@ -143,7 +143,7 @@ class Bench:
         weights = shrink.slice_weights(start.weights, self.network.groups, keep, current)
         schedule = Schedule(settings.short_rate, settings.short_steps, cosine=False)
         return self.trainer.train(
-            Checkpoint(weights, {}), schedule, seed=derive_seed(self.seed, *seed_parts)
+            Checkpoint(weights), schedule, seed=derive_seed(self.seed, *seed_parts)
         )
 
 

@@ -87,9 +87,7 @@ class NetAdapt:
             return finish(bench, state, checkpoint)
         current = bench.pricer.price(state.widths)
         if meets(current, state.limits):
-            return state.model_copy(update={"phase": Phase.FINISH}), Checkpoint(
-                checkpoint.weights, {}
-            )
+            return state.model_copy(update={"phase": Phase.FINISH}), Checkpoint(checkpoint.weights)
         return self._iterate(bench, state, checkpoint, current)
 
     def _iterate(
@@ -228,9 +226,7 @@ def _widest_of(
     return None
 
 
-def _priced(
-    bench: Bench, state: State, group: Group, widths: list[int]
-) -> list[tuple[int, Cost]]:
+def _priced(bench: Bench, state: State, group: Group, widths: list[int]) -> list[tuple[int, Cost]]:
     """Cost of the network with `group` at each of `widths`; Missing for all of them together."""
     costs: list[tuple[int, Cost]] = []
     missing: list[Missing] = []

@@ -63,10 +63,8 @@ class Uniform:
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
         """Cut the weights, then one piece of the long fine-tune after another."""
         if state.phase is Phase.SEARCH:
-            weights = shrink.slice_weights(
-                checkpoint.weights, bench.network.groups, state.keep
-            )
-            return state.model_copy(update={"phase": Phase.FINISH}), Checkpoint(weights, {})
+            weights = shrink.slice_weights(checkpoint.weights, bench.network.groups, state.keep)
+            return state.model_copy(update={"phase": Phase.FINISH}), Checkpoint(weights)
         return finish(bench, state, checkpoint)
 
 

@@ -12,16 +12,20 @@ from typing import Any
 
 import keras
 
-__all__ = ["Call", "calls", "channels", "variables"]
+__all__ = ["Call", "calls", "channels", "last_operation", "variables"]
 
 
 @dataclass(frozen=True)
 class Call:
-    """One use of an operation: Keras tensors in, Keras tensors out. A shared layer has several."""
+    """One use of an operation: Keras tensors in, Keras tensors out. A shared layer has several.
+
+    `constants` are the other positional arguments, such as the 3 of `x + 3`.
+    """
 
     operation: Any
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
+    constants: tuple[Any, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -38,7 +42,19 @@ def calls(model: keras.Model) -> Iterator[Call]:
     """Every call of a functional `model`, each after the calls that make its inputs."""
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
-            yield Call(node.operation, tuple(node.input_tensors), tuple(node.output_tensors))
+            flat = keras.tree.flatten(node.arguments.args)
+            constants = (a for a in flat if not isinstance(a, keras.KerasTensor) and a is not None)
+            yield Call(
+                node.operation,
+                tuple(node.input_tensors),
+                tuple(node.output_tensors),
+                tuple(constants),
+            )
+
+
+def last_operation(model: keras.Model) -> Any:
+    """The operation that makes the one output of `model`."""
+    return model.outputs[0]._keras_history.operation
 
 
 def channels(tensor: Any) -> int | None:

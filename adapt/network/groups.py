@@ -90,6 +90,9 @@ class KeptWhole:
     kind: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.layer} ({self.kind}): {self.reason}"
+
 
 @dataclass(frozen=True)
 class ChannelGroups:
@@ -133,7 +136,6 @@ class ChannelGroups:
             kept[filters] = False
             kept[filters[np.asarray(list(positions), dtype=np.int64)]] = True
         return kept
-
 
     def size(self, filters: np.ndarray) -> Size:
         """How the size of an axis that carries `filters` depends on the widths."""
@@ -192,11 +194,12 @@ def _collect(ids: Identities, tensors: list[Ids], kept_whole: list[KeptWhole]) -
     frozen[filter_of[ids.frozen()]] = True
 
     uses = tuple(AxisUse(u.variable, u.axis, filter_of[u.ids], u.produces) for u in ids.uses)
-    carried: dict[int, set[tuple[str, int, int]]] = defaultdict(set)
+    # The same axes, and each as often: the size of an axis is then a multiple of the width.
+    carried: dict[int, set[tuple[str, int, int, int]]] = defaultdict(set)
     for use in uses:
-        for number in np.unique(use.filters):
-            carried[int(number)].add((*use.variable, use.axis))
-    members: dict[frozenset[tuple[str, int, int]], list[int]] = defaultdict(list)
+        for number, count in zip(*np.unique(use.filters, return_counts=True), strict=True):
+            carried[int(number)].add((*use.variable, use.axis, int(count)))
+    members: dict[frozenset[tuple[str, int, int, int]], list[int]] = defaultdict(list)
     for number in range(len(frozen)):
         if not frozen[number] and carried[number]:
             members[frozenset(carried[number])].append(number)
@@ -214,7 +217,9 @@ def _collect(ids: Identities, tensors: list[Ids], kept_whole: list[KeptWhole]) -
 def _group(filters: np.ndarray, uses: tuple[AxisUse, ...]) -> Group:
     makers = [u.variable[0] for u in uses if u.produces and np.isin(filters[0], u.filters)]
     layers = tuple(dict.fromkeys(makers))
-    return Group(name=layers[0] if layers else f"filters-{filters[0]}", filters=filters, layers=layers)
+    return Group(
+        name=layers[0] if layers else f"filters-{filters[0]}", filters=filters, layers=layers
+    )
 
 
 def _unique_names(groups: tuple[Group, ...]) -> tuple[Group, ...]:

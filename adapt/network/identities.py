@@ -48,7 +48,9 @@ class Identities:
         """Declare that these channels must stay."""
         self._frozen.update(ids.tolist())
 
-    def use(self, variable: tuple[str, int], axis: int, ids: Ids, *, produces: bool = False) -> None:
+    def use(
+        self, variable: tuple[str, int], axis: int, ids: Ids, *, produces: bool = False
+    ) -> None:
         """Note that `axis` of `variable` carries `ids`; a second call of a shared layer unites."""
         for known in self.uses:
             if known.variable == variable and known.axis == axis:

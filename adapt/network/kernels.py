@@ -98,9 +98,7 @@ class KernelTemplate:
         The bound that any memory planner has to respect while operators run in the file's order.
         """
         vector = self._vector(widths)
-        sizes = [
-            0 if t.tensor.constant else tensor_bytes(t.at(vector)) for t in self._tensors
-        ]
+        sizes = [0 if t.tensor.constant else tensor_bytes(t.at(vector)) for t in self._tensors]
         last = dict.fromkeys(self.graph.inputs, 0)
         for number, node in enumerate(self.graph.operators):
             last.update(dict.fromkeys((*node.inputs, *node.outputs), number))
@@ -167,9 +165,7 @@ def _trials(
         yield _Trial([grown[g.name] for g in groups.groups], graph)
 
 
-def _stand_in(
-    model: keras.Model, groups: ChannelGroups, widths: Mapping[str, int]
-) -> keras.Model:
+def _stand_in(model: keras.Model, groups: ChannelGroups, widths: Mapping[str, int]) -> keras.Model:
     """A network like `model` at `widths` with random weights.
 
     The converter merges equal constants, such as the zero biases of new layers; in a trained
@@ -186,8 +182,7 @@ def _stand_in(
 def _structure(graph: OperatorGraph) -> list[object]:
     """Everything about an operator list but the sizes."""
     return [
-        (node.kernel.op, node.kernel.options, node.inputs, node.outputs)
-        for node in graph.operators
+        (node.kernel.op, node.kernel.options, node.inputs, node.outputs) for node in graph.operators
     ] + [
         (t.tensor.dtype, t.tensor.constant, len(t.tensor.shape), t.tensor.quantized_axis)
         for t in graph.tensors
@@ -208,9 +203,7 @@ def _identify(
     for trial in trials:
         observed.append(list(itertools.chain(*(s + (v or ()) for s, v in _sizes(trial.graph)))))
         vectors.append(trial.widths)
-        found = [
-            _fitting(values, vectors, candidates) for values in zip(*observed, strict=True)
-        ]
+        found = [_fitting(values, vectors, candidates) for values in zip(*observed, strict=True)]
         if all(len(fits) == 1 for fits in found):
             break
     else:

@@ -97,7 +97,9 @@ class Network:
 
     def _parameters(self, widths: Mapping[str, int]) -> int:
         vector = [widths.get(g.name, g.width) for g in self.groups.groups]
-        axes = {(u.variable, u.axis): self.groups.size(u.filters).at(vector) for u in self.groups.uses}
+        axes = {
+            (u.variable, u.axis): self.groups.size(u.filters).at(vector) for u in self.groups.uses
+        }
         return sum(
             int(np.prod([axes.get((place, a), size) for a, size in enumerate(value.shape)]))
             for place, value in self.weights.items()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 
 from adapt.network.graph import Call, channels, variables
@@ -19,6 +20,26 @@ __all__ = ["NotFollowed", "follow", "followed_kinds"]
 
 Rule = Callable[[Call, list[Ids], Identities], list[Ids]]
 _RULES: dict[str, Rule] = {}
+
+# Rules that hold for the plain operation of that name too, as in `x + 3`. Others share no more
+# than the name: the layer `Average` is elementwise, the operation takes a mean over an axis.
+_PLAIN_OPERATIONS = frozenset(
+    {"Add", "Concatenate", "Maximum", "Minimum", "Multiply", "Softmax", "Subtract"}
+)
+
+# Functions of one channel alone. Another function, such as a gated unit or one of the user's own,
+# may mix channels.
+_ELEMENTWISE = frozenset(
+    {
+        "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu",
+        "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu",
+        "sigmoid", "silu", "soft_shrink", "softplus", "softsign", "sparse_plus", "sparse_sigmoid",
+        "squareplus", "tanh", "tanh_shrink", "threshold",
+    }
+)  # fmt: skip
+
+# Functions over all channels: removing one changes the others, so that none can go.
+_OVER_CHANNELS = frozenset({"log_softmax", "softmax", "sparsemax"})
 
 
 class NotFollowed(Exception):
@@ -33,13 +54,19 @@ def followed_kinds() -> tuple[str, ...]:
 def follow(call: Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
     """Ids of the call's outputs; raises NotFollowed where they cannot be told."""
     rule = _RULES.get(call.kind)
-    if rule is None:
+    if rule is None or not _is_known(call.operation):
         raise NotFollowed(f"no rule for {call.kind}")
     if getattr(call.operation, "data_format", None) == "channels_first":
         raise NotFollowed("channels come first")
+    if getattr(call.operation, "quantization_mode", None):
+        raise NotFollowed("its weights are quantised")
+    if getattr(call.operation, "lora_enabled", False):
+        raise NotFollowed("its weights have a low-rank addition")
+    activation = _activation(call.operation)
+    if activation not in _ELEMENTWISE | _OVER_CHANNELS:
+        raise NotFollowed(f"no rule for the activation {activation}")
     outputs = rule(call, inputs, ids)
-    if _activation(call.operation) in ("softmax", "log_softmax"):
-        # A softmax over channels depends on all of them: removing one changes the others.
+    if activation in _OVER_CHANNELS:
         for out in outputs:
             ids.freeze(out)
     return outputs
@@ -53,10 +80,24 @@ def _rule(*kinds: str) -> Callable[[Rule], Rule]:
     return register
 
 
+def _is_known(operation: Any) -> bool:
+    """Whether it is Keras' own: a user's class of the same name may do anything."""
+    if not type(operation).__module__.startswith("keras."):
+        return False
+    is_layer = isinstance(operation, keras.layers.Layer)
+    return is_layer or type(operation).__name__ in _PLAIN_OPERATIONS
+
+
 def _activation(operation: Any) -> str:
+    """Name of the function that ends the operation, "linear" where there is none."""
     if type(operation).__name__ == "Softmax":
         return "softmax"
-    return str(getattr(getattr(operation, "activation", None), "__name__", ""))
+    activation = getattr(operation, "activation", None)
+    if activation is None:
+        return "linear"
+    name = getattr(activation, "__name__", type(activation).__name__)
+    is_own = str(getattr(activation, "__module__", "")).startswith(("keras.", "tensorflow."))
+    return name if is_own else f"{name} of custom code"
 
 
 def _variable(call: Call, attribute: str) -> tuple[str, int] | None:
@@ -147,6 +188,8 @@ def _batch_norm(call: Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
     axis = axis[0] if isinstance(axis, list | tuple) else axis
     if axis % len(call.inputs[0].shape) != len(call.inputs[0].shape) - 1:
         raise NotFollowed("normalises an axis other than the last")
+    if getattr(call.operation, "renorm", False):
+        raise NotFollowed("batch renormalisation")
     for attribute in ("gamma", "beta", "moving_mean", "moving_variance"):
         _use(call, attribute, 0, inputs[0], ids)
     return [inputs[0]]
@@ -170,6 +213,9 @@ def _prelu(call: Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
     "RandomZoom",
 )  # fmt: skip
 def _pass_on(call: Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
+    noise = getattr(call.operation, "noise_shape", None)
+    if noise is not None and noise[-1] not in (None, 1):
+        raise NotFollowed("its noise has a fixed number of channels")
     return [inputs[0]]
 
 
@@ -182,6 +228,8 @@ def _rescaling(call: Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
 
 @_rule("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 def _elementwise(call: Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
+    if any(np.ndim(c) and np.shape(c)[-1] != 1 for c in call.constants):
+        raise NotFollowed("a constant for each channel")
     widest = max(inputs, key=len)
     for operand in inputs:
         if len(operand) == len(widest):
@@ -215,11 +263,13 @@ def _flatten(call: Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
 @_rule("Reshape")
 def _reshape(call: Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
     before, after = call.inputs[0].shape[1:], call.outputs[0].shape[1:]
-    if before[-1] == after[-1]:
-        ids.sizes[call.name, "target_shape"] = inputs[0]
-        return [inputs[0]]
-    if len(after) == 1 and None not in before:
-        out: Ids = np.tile(inputs[0], after[0] // before[-1])
-        ids.sizes[call.name, "target_shape"] = out
-        return [out]
-    raise NotFollowed(f"reshapes {before} to {after}")
+    if before[-1:] == after[-1:] and before:
+        out = inputs[0]
+    elif len(after) == 1 and before and None not in (*before, *after):
+        out = np.tile(inputs[0], after[0] // before[-1])
+    else:
+        raise NotFollowed(f"reshapes {before} to {after}")
+    if call.operation.target_shape[-1] != -1:
+        # A second call of the same layer has the same target, and so as many channels.
+        ids.unite(ids.sizes.setdefault((call.name, "target_shape"), out), out)
+    return [out]

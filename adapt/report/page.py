@@ -1,1 +1,2 @@
-def write_report(path, request, result): pass
+def write_report(path, request, result):
+    pass

@@ -17,7 +17,9 @@ def summary(request: JobRequest, result: JobResult, folder: Path) -> str:
     rows = [("", "measured", "of original", "predicted", "MACs", "parameters", "test accuracy")]
     for network in result.networks:
         cost = cost_of(network.cost)
-        accuracy = network.test_accuracy if network.tflite_accuracy is None else network.tflite_accuracy
+        accuracy = (
+            network.test_accuracy if network.tflite_accuracy is None else network.tflite_accuracy
+        )
         rows.append(
             (
                 network.name,

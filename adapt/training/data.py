@@ -105,7 +105,7 @@ def load_data(
         raise InputError(
             f"no data at {source}" if not path.exists() else f"{source} is not a data set",
             "Give a folder with one sub-folder per class, an .npz file with x_train, y_train,"
-            " x_test, y_test, or module:function that returns a (train, test) pair of tf.data sets.",
+            " x_test, y_test, or module:function that returns tf.data sets (train, test).",
         )
     _check(source, train, input_shape, outputs, len(classes))
     if test is None:
@@ -158,8 +158,8 @@ def _digest(*splits: Split) -> str:
     digest = hashlib.sha256()
     for split in splits:
         digest.update(repr((split.inputs.shape, str(split.inputs.dtype))).encode())
-        digest.update(np.ascontiguousarray(split.inputs))
-        digest.update(np.ascontiguousarray(split.labels))
+        digest.update(np.ascontiguousarray(split.inputs).data)
+        digest.update(np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()
 
 
@@ -232,7 +232,9 @@ def _read_image(path: Path, input_shape: tuple[int, ...], resize: bool) -> np.nd
         with Image.open(path) as image:
             pixels = image.convert("RGB" if channels == 3 else "L")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a readable image: {error}", "Remove or mend it.") from error
+        raise InputError(
+            f"{path} is not a readable image: {error}", "Remove or mend it."
+        ) from error
     if pixels.size != (width, height):
         if not resize:
             raise InputError(
@@ -310,7 +312,10 @@ def _call_function(source: str) -> tuple[Split, Split | None, tuple[str, ...]]:
     parts = returned if isinstance(returned, tuple) else (returned,)
     if len(parts) not in (1, 2):
         raise InputError(f"{source} returned {len(parts)} values", "Return (train, test).")
-    train, test = _collect(source, parts[0]), _collect(source, parts[1]) if len(parts) == 2 else None
+    train, test = (
+        _collect(source, parts[0]),
+        _collect(source, parts[1]) if len(parts) == 2 else None,
+    )
     return train, test, _numbered_classes(train)
 
 

@@ -31,6 +31,15 @@ def refused(call: Callable[[], Any]) -> grpc.StatusCode:
     return caught.value.code()
 
 
+def is_busy(agent: Any, request: agent_pb2.MeasureRequest) -> bool:
+    """Whether the agent turns a batch away; it lets go of a cancelled one in a moment."""
+    try:
+        agent.results(request)
+    except grpc.RpcError as error:
+        return bool(error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED)
+    return False
+
+
 def start(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run an agent that is expected to refuse to start."""
     command = launcher.command("device_agent", *arguments, python=[sys.executable])
@@ -107,6 +116,7 @@ def test_one_batch_at_a_time(agent: Any, make_request: Make, small_model: bytes)
     assert next(call).progress.total == 1
     call.cancel()
     agent.gone(worker)
+    agent.until(lambda: not is_busy(agent, make_request({"a": b"no model"})))
     results = agent.results(make_request({"a": small_model}))
     assert results["a"].status in (agent_pb2.STATUS_MEASURED, agent_pb2.STATUS_NOT_CONVERGED)
 

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ Make = Callable[..., agent_pb2.MeasureRequest]
 MEASURED_OR_NOT = (agent_pb2.STATUS_MEASURED, agent_pb2.STATUS_NOT_CONVERGED)
 # One long window after the other, so that a test can hit the worker within one.
 LONG = {"target_relative_error": 0.0005, "max_windows": 2, "window_us": 400_000}
+LOADING_CPU_SECONDS = 0.3
+# Enough of them for two workers to be hit.
+MANY = LONG | {"max_windows": 8}
 
 
 @pytest.fixture
@@ -32,18 +36,18 @@ def cpu_seconds(pid: int) -> float:
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
-def strike(agent: Any, number: signal.Signals, times: int, after: float = 0.5) -> threading.Thread:
-    """Send a signal to each of the next `times` workers, while it measures.
+def strike(agent: Any, number: signal.Signals, times: int, after: float = 0.2) -> threading.Thread:
+    """Send a signal to each of the next `times` workers, `after` seconds into its measuring.
 
-    `after` is in seconds of CPU time, since a busy machine may start it late: loading takes a
-    quarter of a second, measuring takes all that there is.
+    Loading takes LOADING_CPU_SECONDS of CPU time, however late a busy machine makes it.
     """
 
     def run() -> None:
         known: list[int] = []
         for _ in range(times):
             known.append(agent.worker(known))
-            agent.until(lambda: cpu_seconds(known[-1]) >= after)
+            agent.until(lambda: cpu_seconds(known[-1]) >= LOADING_CPU_SECONDS)
+            time.sleep(after)
             os.kill(known[-1], number)
 
     thread = threading.Thread(target=run)
@@ -75,7 +79,7 @@ def test_the_windows_of_a_dead_worker_are_kept(
 ) -> None:
     request = make_request({f"m{i}": small_model for i in range(3)}, **LONG)
     # In the second round: each model has one window by then.
-    thread = strike(hasty, signal.SIGKILL, 1, after=1.9)
+    thread = strike(hasty, signal.SIGKILL, 1, after=1.4)
     results, _ = finish(hasty, request)
     thread.join()
     assert [len(r.windows) for r in results.values()] == [2, 2, 2]
@@ -88,7 +92,7 @@ def test_two_deaths_are_a_crash(
     hasty: Any, make_request: Make, small_model: bytes, number: signal.Signals
 ) -> None:
     thread = strike(hasty, number, 2)
-    results, workers = finish(hasty, make_request({"bad": small_model}, **LONG))
+    results, workers = finish(hasty, make_request({"bad": small_model}, **MANY))
     thread.join()
     assert results["bad"].status == agent_pb2.STATUS_CRASHED
     assert results["bad"].signal == number
@@ -97,7 +101,7 @@ def test_two_deaths_are_a_crash(
 
 def test_two_silences_are_a_hang(hasty: Any, make_request: Make, small_model: bytes) -> None:
     thread = strike(hasty, signal.SIGSTOP, 2)
-    results, workers = finish(hasty, make_request({"bad": small_model}, **LONG))
+    results, workers = finish(hasty, make_request({"bad": small_model}, **MANY))
     thread.join()
     assert results["bad"].status == agent_pb2.STATUS_HUNG
     assert results["bad"].signal == 0

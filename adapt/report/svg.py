@@ -1,0 +1,142 @@
+"""matplotlib figures as SVG that lives inside a page: its colours, its fonts, its ids."""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+__all__ = ["COLOURS", "Colour", "figure_style", "inline_svg", "label"]
+
+
+@dataclass(frozen=True)
+class Colour:
+    """A colour of the page by its CSS variable, with its value on light and on dark ground.
+
+    Figures are drawn in the light values, which are all different, so that each can be exchanged
+    for its variable.
+    """
+
+    name: str
+    light: str
+    dark: str
+
+
+# Distinguishable with the common colour-vision deficiencies (after Okabe and Ito, 2008), and
+# each against its ground by a contrast of 4.5 or more where text may take it.
+COLOURS = {
+    colour.name: colour
+    for colour in (
+        Colour("ink", "#1c2026", "#e8eaed"),
+        Colour("muted", "#5b6470", "#a3acb8"),
+        Colour("rule", "#d5dae1", "#3a414b"),
+        Colour("ghost", "#c3ccd8", "#4a5460"),
+        Colour("adapted", "#0b62b0", "#6db6f5"),
+        Colour("baseline", "#b34c00", "#f2a05c"),
+        Colour("limit", "#b3134b", "#ff7a9e"),
+        Colour("third", "#0a7058", "#4fc3a1"),
+    )
+}
+
+_VARIABLES = {colour.light: f"var(--{name})" for name, colour in COLOURS.items()}
+_COLOUR = re.compile("|".join(_VARIABLES))
+
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+
+# Long names of layers are cut to this many characters, to leave room for what is drawn.
+_LABEL_CHARACTERS = 26
+
+
+def label(name: str) -> str:
+    """`name` in a form that a figure can draw: printable, on one line and not too long."""
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    if len(clean) <= _LABEL_CHARACTERS:
+        return clean
+    # The end of a layer's path tells more than its middle.
+    tail = _LABEL_CHARACTERS // 2
+    return f"{clean[: _LABEL_CHARACTERS - tail - 1]}…{clean[-tail:]}"
+
+
+@contextmanager
+def figure_style(name: str) -> Iterator[None]:
+    """Draw inside this context; `name` makes the ids of the figure its own, and repeatable."""
+    ink, muted, rule = (COLOURS[c].light for c in ("ink", "muted", "rule"))
+    settings: dict[str, Any] = {
+        "svg.hashsalt": name,
+        # Text stays text: it can be read aloud, searched, and takes the page's font.
+        "svg.fonttype": "none",
+        # Layers may have dollar signs in their names.
+        "text.parse_math": False,
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": 9.5,
+        "text.color": ink,
+        "axes.labelcolor": ink,
+        "axes.edgecolor": muted,
+        "axes.facecolor": "none",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": rule,
+        "grid.linewidth": 0.7,
+        "xtick.color": muted,
+        "ytick.color": muted,
+        "xtick.labelcolor": ink,
+        "ytick.labelcolor": ink,
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+        "figure.facecolor": "none",
+        "figure.constrained_layout.use": True,
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def inline_svg(figure: Figure, name: str, description: str) -> str:
+    """`figure` as an <svg> element, equal bytes for equal figures.
+
+    `name` starts every id, so that several figures can share a page; `description` is what a
+    screen reader says in the figure's place. Call it inside `figure_style(name)`.
+    """
+    buffer = io.BytesIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
+    # matplotlib wrote it, so it holds no entities that could hurt.
+    root = ET.fromstring(buffer.getvalue())
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if _local(child.tag) in ("metadata", "style"):
+                parent.remove(child)
+    for element in root.iter():
+        _adopt(element, name)
+    for attribute in ("width", "height", "version"):
+        root.attrib.pop(attribute, None)
+    root.attrib.update({"class": "plot", "role": "img", "aria-label": description})
+    return ET.tostring(root, encoding="unicode")
+
+
+def _adopt(element: ET.Element, name: str) -> None:
+    """Take namespaces off, tie the ids to the figure and the colours to the page's variables."""
+    element.tag = _local(element.tag)
+    attributes = {_local(key): value for key, value in element.attrib.items()}
+    if "id" in attributes:
+        attributes["id"] = f"{name}-{attributes['id']}"
+    if attributes.get("href", "").startswith("#"):
+        attributes["href"] = f"#{name}-{attributes['href'][1:]}"
+    for key, value in attributes.items():
+        value = _REFERENCE.sub(rf"url(#{name}-\1)", value)
+        attributes[key] = _COLOUR.sub(lambda match: _VARIABLES[match[0]], value)
+    element.attrib.clear()
+    element.attrib.update(attributes)
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]

@@ -1,0 +1,270 @@
+"""The tables of the report, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from adapt.budget import RESOURCES
+from adapt.job.result import JobResult, NetworkResult
+from adapt.methods.base import Iteration, Proposal, cost_of
+from adapt.report.values import (
+    UNKNOWN,
+    amount,
+    change,
+    count,
+    interval,
+    micro,
+    percent,
+    points,
+    ratio,
+    shipped_accuracy,
+)
+
+__all__ = [
+    "Cell",
+    "Row",
+    "Table",
+    "cost_value",
+    "first_cost",
+    "iteration_table",
+    "network_table",
+    "proposal_table",
+]
+
+# Widths that changed at once and are spelt out; a width multiplier changes them all.
+_CHANGES_SHOWN = 3
+
+# Labels of the resources that are counted, in the order of the comparison.
+_COUNTED = {
+    "macs": "Multiply-accumulates",
+    "params": "Parameters",
+    "size": "Model file",
+    "memory": "Peak activations",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value, and beneath it what helps to judge it."""
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """`head` names the row; `marked` rows stand out."""
+
+    head: Cell
+    cells: list[Cell]
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under column headings; the first heading is that of the rows' heads.
+
+    `marked` is the index of the column, among all of `columns`, that stands out.
+    """
+
+    caption: str
+    columns: list[str]
+    rows: list[Row] = field(default_factory=list)
+    marked: int | None = None
+
+
+def cost_value(record: Mapping[str, Mapping[str, float]], resource: str) -> float | None:
+    """What `record` says of `resource`; None where it is silent."""
+    parts = record.get(resource)
+    return None if parts is None else sum(parts.values())
+
+
+def first_cost(result: JobResult, resource: str) -> float | None:
+    """What the original network needs of `resource`, as predicted."""
+    value = cost_value(result.network("original").cost, resource)
+    if value is None and result.history and result.history[0].number == 0:
+        return cost_value(result.history[0].cost, resource)
+    return value
+
+
+def network_table(result: JobResult) -> Table:
+    """The networks side by side: one column each, one row for each thing to compare."""
+    networks = result.networks
+    rows = [
+        Row(Cell("Latency, measured"), [_measured(n) for n in networks]),
+        Row(Cell("Share of the original"), [_share_measured(n, result) for n in networks]),
+        Row(Cell("Latency, predicted", "from the table"), [_predicted(n) for n in networks]),
+    ]
+    if any("energy" in n.cost for n in networks):
+        rows.append(_counted_row("energy", "Energy, predicted", result))
+    rows += [_counted_row(resource, label, result) for resource, label in _COUNTED.items()]
+    rows += _accuracy_rows(result)
+    rows.append(Row(Cell("Fine-tuning steps"), [Cell(count(n.steps_trained)) for n in networks]))
+    names = [n.name for n in networks]
+    return Table(
+        "Networks side by side, measured one after the other on the same platform",
+        ["Network", *names],
+        rows,
+        marked=names.index("adapted") + 1,
+    )
+
+
+def _measured(network: NetworkResult) -> Cell:
+    measured = network.measured
+    runs = f"{measured.runs} run" + ("s" if measured.runs != 1 else "")
+    return Cell(
+        micro(amount("latency", measured.latency_us)),
+        f"±{percent(measured.relative_error)} over {runs}",
+    )
+
+
+def _share_measured(network: NetworkResult, result: JobResult) -> Cell:
+    whole = result.network("original").measured.latency_us
+    share = ratio(network.measured.latency_us, whole)
+    faster = ratio(whole, network.measured.latency_us)
+    note = "" if network.name == "original" or faster is None else f"{faster:.2f}× as fast"
+    return Cell(percent(share), note)
+
+
+def _predicted(network: NetworkResult) -> Cell:
+    value = cost_value(network.cost, "latency")
+    share = ratio(value, network.measured.latency_us)
+    note = "" if share is None else f"{change(share - 1)} against measured"
+    return Cell(micro(amount("latency", value)), note)
+
+
+def _counted_row(resource: str, label: str, result: JobResult) -> Row:
+    whole = cost_value(result.network("original").cost, resource)
+    cells = []
+    for network in result.networks:
+        value = cost_value(network.cost, resource)
+        share = ratio(value, whole)
+        noted = share is not None and network.name != "original"
+        note = f"{percent(share)} of the original" if noted else ""
+        cells.append(Cell(micro(amount(resource, value)), note))
+    return Row(Cell(label), cells)
+
+
+def _accuracy_rows(result: JobResult) -> list[Row]:
+    """Test accuracy of the network, that of its int8 file where there is one, and hold-out."""
+    networks, examples = result.networks, result.examples
+    test, holdout = examples.get("test", 0), examples.get("holdout", 0)
+    rows = [
+        Row(
+            Cell("Test accuracy", f"{count(test)} examples"),
+            [_accuracy(n.test_accuracy, test) for n in networks],
+        )
+    ]
+    if any(n.tflite_accuracy is not None for n in networks):
+        cells = [_accuracy(n.tflite_accuracy, test) for n in networks]
+        rows.append(Row(Cell("Test accuracy, int8", "of the .tflite file"), cells))
+    original = shipped_accuracy(result.network("original"))
+    differences = [
+        Cell(UNKNOWN if n.name == "original" else points(shipped_accuracy(n) - original))
+        for n in networks
+    ]
+    rows.append(Row(Cell("Against the original"), differences))
+    cells = [_accuracy(n.holdout_accuracy, holdout) for n in networks]
+    rows.append(Row(Cell("Hold-out accuracy", f"{count(holdout)} examples"), cells))
+    return rows
+
+
+def _accuracy(accuracy: float | None, examples: int) -> Cell:
+    bounds = interval(accuracy, examples)
+    note = "" if bounds is None else f"95% interval {bounds[0]:.1%} to {bounds[1]:.1%}"
+    return Cell(percent(accuracy, 2), note)
+
+
+def iteration_table(result: JobResult) -> Table | None:
+    """What each iteration changed, and what that came to; None without a history."""
+    if not result.history:
+        return None
+    resources = list(result.limits)
+    columns = ["Iteration", "Changed", *(f"{r.capitalize()}, predicted" for r in resources)]
+    columns += ["Known by", "Hold-out accuracy", "Proposals"]
+    before = result.network("original").widths
+    rows = []
+    for iteration in result.history:
+        cells = [_changes(iteration, before)]
+        cells += [_cost_cell(iteration.cost, resource, result) for resource in resources]
+        cells += [
+            _origins(iteration.cost, resources),
+            Cell(percent(iteration.accuracy, 2)),
+            Cell(count(len(iteration.proposals)) if iteration.proposals else UNKNOWN),
+        ]
+        rows.append(Row(Cell(str(iteration.number)), cells))
+        before = iteration.widths
+    return Table("Each iteration: what it changed and what that came to", columns, rows)
+
+
+def _changes(iteration: Iteration, before: Mapping[str, int]) -> Cell:
+    changed = [
+        f"{name} {before[name]} → {width}"
+        for name, width in iteration.widths.items()
+        if name in before and before[name] != width
+    ]
+    if not changed:
+        return Cell("nothing", "the original" if iteration.number == 0 else "")
+    more = len(changed) - _CHANGES_SHOWN
+    note = f"and {more} more groups" if more > 1 else f"and {changed[-1]}" if more == 1 else ""
+    return Cell("; ".join(changed[:_CHANGES_SHOWN]), note)
+
+
+def _cost_cell(
+    record: Mapping[str, Mapping[str, float]], resource: str, result: JobResult
+) -> Cell:
+    value = cost_value(record, resource)
+    share = ratio(value, first_cost(result, resource))
+    return Cell(
+        micro(amount(resource, value)),
+        "" if share is None else f"{percent(share)} of the original",
+    )
+
+
+def _origins(
+    record: Mapping[str, Mapping[str, float]], resources: Sequence[str]
+) -> Cell:
+    """How the cost of each budgeted resource came to be known, in shares."""
+    cost = cost_of(record)
+    texts = []
+    for resource in resources:
+        if resource not in cost:
+            continue
+        parts = cost[resource]
+        shares = [
+            f"{origin} {percent(share, 0)}"
+            for origin, value in parts.by_origin.items()
+            if (share := ratio(value, parts.value)) is not None and value > 0
+        ]
+        text = ", ".join(shares) or UNKNOWN
+        texts.append(f"{resource}: {text}" if len(resources) > 1 else text)
+    return Cell("; ".join(texts) or UNKNOWN)
+
+
+def proposal_table(result: JobResult) -> Table | None:
+    """Every proposal of every iteration, the chosen ones marked; None where there are none."""
+    resources = list(result.limits)
+    rows = [
+        _proposal_row(iteration, proposal, resources)
+        for iteration in result.history
+        for proposal in iteration.proposals
+    ]
+    if not rows:
+        return None
+    columns = ["Iteration", "Group", "Width", *(_label(r) for r in resources)]
+    columns += ["Hold-out accuracy", "Hold-out loss"]
+    return Table("All proposals, the chosen one of each iteration marked", columns, rows)
+
+
+def _label(resource: str) -> str:
+    return "MACs" if resource == "macs" else RESOURCES[resource].name.capitalize()
+
+
+def _proposal_row(iteration: Iteration, proposal: Proposal, resources: Sequence[str]) -> Row:
+    chosen = proposal.group == iteration.group
+    costs = [Cell(micro(amount(r, cost_value(proposal.cost, r)))) for r in resources]
+    loss = UNKNOWN if ratio(proposal.loss, 1) is None else f"{proposal.loss:.4g}"
+    cells = [Cell(proposal.group, "chosen" if chosen else ""), Cell(str(proposal.width)), *costs]
+    cells += [Cell(percent(proposal.accuracy, 2)), Cell(loss)]
+    return Row(Cell(str(iteration.number)), cells, marked=chosen)

@@ -1,0 +1,100 @@
+"""Whether the adapted network keeps each limit of its budget, by the best evidence there is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from adapt.budget import Budget, Limit, within
+from adapt.cost.base import Origin
+from adapt.job.request import JobRequest
+from adapt.job.result import JobResult
+from adapt.report.values import known, ratio
+
+__all__ = ["Evidence", "LimitCheck", "Outcome", "check_limits", "overall"]
+
+
+class Outcome(StrEnum):
+    """How a limit was kept, from best to worst."""
+
+    MET = "met"
+    NEAR = "missed by less than the spread of the measurement"
+    UNKNOWN = "not known"
+    MISSED = "missed"
+
+
+class Evidence(StrEnum):
+    """What the amount that is held against a limit rests on."""
+
+    MEASURED = "measured on the device"
+    COUNTED = "counted"
+    PREDICTED = "predicted"
+
+
+@dataclass(frozen=True)
+class LimitCheck:
+    """One limit against what the adapted network needs, both in the resource's unit.
+
+    A relative limit on latency is one of the original's *measured* latency, since the two were
+    measured side by side. `spread` is that of `value` / `allowed`, as a share of it.
+    """
+
+    limit: Limit
+    allowed: float | None
+    value: float | None
+    evidence: Evidence
+    spread: float = 0.0
+
+    @property
+    def used(self) -> float | None:
+        """Share of the limit that is used; None where either amount is unknown."""
+        return ratio(self.value, self.allowed)
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the limit was kept."""
+        used = self.used
+        if used is None:
+            return Outcome.UNKNOWN
+        if within({"used": used}, {"used": 1.0}):
+            return Outcome.MET
+        return Outcome.NEAR if used <= 1 + self.spread else Outcome.MISSED
+
+
+def check_limits(request: JobRequest, result: JobResult) -> list[LimitCheck]:
+    """Every limit of the budget, in the order given."""
+    return [
+        _check_latency(limit, result) if limit.resource == "latency" else _check(limit, result)
+        for limit in Budget.parse(request.budget).limits
+    ]
+
+
+def overall(checks: Iterable[LimitCheck]) -> Outcome:
+    """The worst outcome: all limits must hold."""
+    return max((check.outcome for check in checks), key=list(Outcome).index)
+
+
+def _check_latency(limit: Limit, result: JobResult) -> LimitCheck:
+    original, adapted = result.network("original").measured, result.network("adapted").measured
+    allowed: float | None = limit.value
+    spread = known(adapted.relative_error) or 0.0
+    if limit.relative:
+        whole = known(original.latency_us)
+        allowed = None if whole is None else limit.value * whole
+        spread = math.hypot(spread, known(original.relative_error) or 0.0)
+    return LimitCheck(limit, allowed, known(adapted.latency_us), Evidence.MEASURED, spread)
+
+
+def _check(limit: Limit, result: JobResult) -> LimitCheck:
+    parts = result.network("adapted").cost.get(limit.resource)
+    if parts is None and result.history:
+        parts = result.history[-1].cost.get(limit.resource)
+    exact = parts is not None and set(parts) <= {Origin.EXACT}
+    return LimitCheck(
+        limit,
+        known(result.limits.get(limit.resource)),
+        None if parts is None else known(math.fsum(parts.values())),
+        Evidence.COUNTED if exact else Evidence.PREDICTED,
+    )
