@@ -17,6 +17,7 @@ from keras import StatelessScope
 
 from adapt.network import graph
 from adapt.network.groups import ChannelGroups
+from adapt.network.shrink import build
 
 __all__ = ["ElasticNetwork", "Place"]
 
@@ -108,7 +109,7 @@ class ElasticNetwork:
 
 def _relaxed(model: keras.Model, groups: ChannelGroups) -> keras.Model:
     """A copy of `model` whose layers do not insist on their number of channels."""
-    relaxed = keras.models.clone_model(model)
+    relaxed = build(model, groups, {})
     resized = {name for name, _ in groups.sizes}
     for call in graph.calls(relaxed):
         if isinstance(call.operation, keras.layers.Layer):

@@ -19,6 +19,7 @@ from adapt.errors import InputError
 from adapt.network.groups import ChannelGroups, Size
 from adapt.network.shrink import build
 from adapt.tflite.graph import OperatorGraph
+from adapt.tflite.layout import FileLayout
 from adapt.tflite.quantities import tensor_bytes
 from adapt.tflite.reader import read_model
 from lookup_tables.kernel import Kernel, Tensor
@@ -30,9 +31,6 @@ __all__ = ["KernelTemplate"]
 _MAX_GROWTH = 97
 # Two conversions tell sums apart unless a network has been unlucky; then more are made.
 _MAX_TRIALS = 5
-
-# The converter aligns every constant in the file to this many bytes.
-_ALIGNMENT = 16
 
 Convert = Callable[[keras.Model], bytes]
 
@@ -67,11 +65,10 @@ class KernelTemplate:
         or a size depends on them in a way that the groups do not predict.
         """
         self._groups = groups
-        self._original = [group.width for group in groups.groups]
         content = convert(_stand_in(model, groups, {}))
         self.graph = read_model(content)
         trials = _trials(model, groups, convert, self.graph)
-        symbols = _identify(self.graph, self._original, trials, groups)
+        symbols = _identify(self.graph, trials, groups)
         self._tensors = [
             _SymbolicTensor(edge.tensor, *symbol)
             for edge, symbol in zip(self.graph.tensors, symbols, strict=True)
@@ -80,7 +77,7 @@ class KernelTemplate:
             sorted({g for s in self._sizes_of(node) for g in s.groups})
             for node in range(len(self.graph.operators))
         ]
-        self._fixed_bytes = len(content) - self._constant_bytes(self._original)
+        self._layout = FileLayout(content, [edge.tensor for edge in self.graph.tensors])
         self._cache: dict[tuple[int, ...], Kernel] = {}
 
     def kernels(self, widths: Mapping[str, int]) -> list[Kernel]:
@@ -89,8 +86,13 @@ class KernelTemplate:
         return [self._kernel(number, vector) for number in range(len(self.graph.operators))]
 
     def model_bytes(self, widths: Mapping[str, int]) -> int:
-        """Size of the .tflite file at `widths`."""
-        return self._fixed_bytes + self._constant_bytes(self._vector(widths))
+        """Size of the .tflite file at `widths`.
+
+        Exact, but for a convolution with a bias and a single filter: the converter names its
+        tensors after other intermediate steps, in 8 bytes less.
+        """
+        vector = self._vector(widths)
+        return self._layout.size([tensor.at(vector) for tensor in self._tensors])
 
     def peak_activation_bytes(self, widths: Mapping[str, int]) -> int:
         """Most bytes of activations alive at once: inputs, outputs and what later operators need.
@@ -134,14 +136,6 @@ class KernelTemplate:
             )
         return kernel
 
-    def _constant_bytes(self, vector: Sequence[int]) -> int:
-        used = {i for node in self.graph.operators for i in node.inputs if i >= 0}
-        return sum(
-            -(-tensor_bytes(self._tensors[i].at(vector)) // _ALIGNMENT) * _ALIGNMENT
-            for i in used
-            if self._tensors[i].tensor.constant
-        )
-
 
 @dataclass(frozen=True)
 class _Trial:
@@ -169,13 +163,15 @@ def _stand_in(model: keras.Model, groups: ChannelGroups, widths: Mapping[str, in
     """A network like `model` at `widths` with random weights.
 
     The converter merges equal constants, such as the zero biases of new layers; in a trained
-    network none are equal, and here neither.
+    network none are equal, and here neither. Each kernel's values sum up to about 1, so that
+    activations neither vanish nor overflow and 8-bit biases stay distinct.
     """
     network = build(model, groups, widths)
     random = np.random.default_rng(0)
     for variable in network.variables:
         if np.issubdtype(np.dtype(variable.dtype), np.floating):
-            variable.assign(random.uniform(0.1, 1.0, variable.shape))
+            summed = max(1, int(np.prod(variable.shape[:-1])))
+            variable.assign(random.uniform(0.1, 1.0, variable.shape) / summed)
     return network
 
 
@@ -194,11 +190,11 @@ def _sizes(graph: OperatorGraph) -> list[tuple[tuple[int, ...], tuple[int, ...] 
 
 
 def _identify(
-    graph: OperatorGraph, original: Sequence[int], trials: Iterator[_Trial], groups: ChannelGroups
+    graph: OperatorGraph, trials: Iterator[_Trial], groups: ChannelGroups
 ) -> list[tuple[tuple[Size, ...], tuple[Size, ...] | None]]:
     """For each tensor, its shape and values as sizes: constant, or a sum of widths."""
     observed = [list(itertools.chain(*(s + (v or ()) for s, v in _sizes(graph))))]
-    vectors: list[Sequence[int]] = [original]
+    vectors: list[Sequence[int]] = [[group.width for group in groups.groups]]
     candidates = groups.channel_sizes()
     for trial in trials:
         observed.append(list(itertools.chain(*(s + (v or ()) for s, v in _sizes(trial.graph)))))

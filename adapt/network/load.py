@@ -6,6 +6,7 @@ import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -39,6 +40,10 @@ _FOREIGN = {
     ".onnx": ("an ONNX file", "Rebuild it as a Keras model and save that as .keras."),
     ".pb": ("a TensorFlow graph", _SAVED_MODEL),
 }
+
+_LEGACY_SUFFIXES = (".h5", ".hdf5")
+_HDF5 = b"\x89HDF"
+_ZIP = b"PK"
 
 
 class Network:
@@ -119,14 +124,25 @@ def load_model(path: Path) -> keras.Model:
     a model that Keras has no graph of. Custom Python code in the file is not run.
     """
     _refuse_foreign(path)
+    is_legacy = path.suffix.lower() in _LEGACY_SUFFIXES
+    custom = {"DepthwiseConv2D": _LegacyDepthwise} if is_legacy else None
     try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        model = keras.models.load_model(path, custom, compile=False, safe_mode=True)
     except Exception as error:  # Keras, h5py and zipfile each raise their own kinds.
         raise InputError(
             f"{path} is not a Keras model that can be loaded: {_first_line(error)}",
             "Check that the file is complete; Lambda and custom layers are not loaded from files.",
         ) from error
     return _functional(model, path)
+
+
+class _LegacyDepthwise(keras.layers.DepthwiseConv2D):  # type: ignore[misc]  # Keras ships no types
+    """Reads the settings of an .h5 file by Keras 2, which has a number of groups, always 1."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> keras.layers.DepthwiseConv2D:
+        settings = {k: v for k, v in config.items() if (k, v) != ("groups", 1)}
+        return keras.layers.DepthwiseConv2D.from_config(settings)
 
 
 def file_digest(path: Path) -> str:
@@ -148,31 +164,59 @@ def _refuse_foreign(path: Path) -> None:
         kind, todo = _FOREIGN[".tflite"]
     if kind:
         raise InputError(f"{path} is {kind}, not a .keras or .h5 file", todo)
-    if head[:4] != b"\x89HDF" and not zipfile.is_zipfile(path):
+    if head.startswith(_HDF5):
+        right = _LEGACY_SUFFIXES
+    elif zipfile.is_zipfile(path):
+        right = (".keras",)
+    elif not head or head.startswith(_ZIP):
+        raise InputError(f"{path} is not complete", "Copy or save it again.")
+    else:
         raise InputError(f"{path} is not a .keras or .h5 file", _HOW_TO_KERAS)
+    if path.suffix.lower() not in right:
+        raise InputError(
+            f"{path} has the content of a {right[0]} file", f"Rename it to {path.stem}{right[0]}."
+        )
 
 
-def _functional(model: keras.Model, path: Path) -> keras.Model:
-    if not isinstance(model, keras.Model) or not getattr(model, "_nodes_by_depth", None):
-        model = getattr(model, "_functional", None)  # A Sequential model keeps its graph there.
-    if model is None:
+def _functional(model: Any, path: Path) -> keras.Model:
+    graph = model
+    if isinstance(model, keras.Sequential):
+        graph = getattr(model, "_functional", None)
+        if graph is None:
+            raise InputError(
+                f"{path} holds a Sequential model that does not know the size of its input",
+                "Begin it with `keras.Input(shape)` and save it again.",
+            )
+    if not getattr(graph, "_nodes_by_depth", None):
         raise InputError(
             f"{path} holds a subclassed model, of which Keras keeps no graph",
             "Build it with the functional API (keras.Model(inputs, outputs)) and save it again.",
         )
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise InputError(
-            f"{path} has {len(model.inputs)} inputs and {len(model.outputs)} outputs",
+            f"{path} has {len(graph.inputs)} input(s) and {len(graph.outputs)} output(s)",
             "Networks with one input and one output can be adapted.",
         )
-    open_axes = [axis for axis, size in enumerate(model.inputs[0].shape) if axis and size is None]
+    (network_input,) = graph.inputs
+    open_axes = [axis for axis, size in enumerate(network_input.shape) if axis and size is None]
     if open_axes:
         raise InputError(
-            f"the input of {path} has no fixed size: {tuple(model.inputs[0].shape)}",
+            f"the input of {path} has no fixed size: {tuple(network_input.shape)}",
             "Rebuild it with the input size that it will run with, since that decides its cost.",
         )
-    # One tensor in, one out, whatever structure (dict, list) the file declares.
-    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    # One tensor in, one out, whatever structure (dict, list) the file declares. The name is the
+    # file's: one that Keras gives would count the models made before.
+    plain = keras.Model(network_input, graph.outputs[0], name=model.name)
+    return plain if network_input.shape[0] is None else _open_batch(plain)
+
+
+def _open_batch(model: keras.Model) -> keras.Model:
+    """`model` without its fixed batch size."""
+    (fixed,) = model.inputs
+    free = keras.Input(fixed.shape[1:], dtype=fixed.dtype, name=fixed.name)
+    copy = keras.models.clone_model(model, input_tensors=free)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _first_line(error: BaseException, limit: int = 200) -> str:

@@ -49,7 +49,9 @@ def build(model: keras.Model, groups: ChannelGroups, widths: Mapping[str, int]) 
         settings.setdefault(name, {})[key] = groups.size(filters).at(vector)
 
     def clone(operation: Any) -> Any:
-        if not isinstance(operation, keras.layers.Layer):
+        is_layer = isinstance(operation, keras.layers.Layer)
+        # Keras makes no second Lambda from the first one's settings, which are Python code.
+        if not is_layer or isinstance(operation, keras.layers.Lambda):
             return operation
         config = operation.get_config()
         for key, size in settings.get(operation.name, {}).items():

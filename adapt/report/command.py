@@ -34,8 +34,8 @@ def command(request: JobRequest, budget: Sequence[str] | None = None) -> str:
     words = ["adapt", "run", "--model", str(request.model), "--data", request.data]
     for text in request.budget if budget is None else budget:
         words += ["--budget", text]
-    for name in request.compare:
-        words += ["--compare", name]
+    for baseline in request.compare:
+        words += ["--compare", baseline]
     fields = type(request).model_fields
     for name in _PLAIN_OPTIONS:
         value = getattr(request, name)

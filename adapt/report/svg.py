@@ -12,8 +12,24 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-__all__ = ["COLOURS", "Colour", "figure_style", "inline_svg", "label"]
+__all__ = [
+    "COLOURS",
+    "HEIGHT",
+    "Colour",
+    "Plot",
+    "add_legend",
+    "figure_style",
+    "inline_svg",
+    "label",
+    "light",
+    "new_axes",
+]
+
+# Inches. Two figures side by side fill a desktop's page; one fills a phone's.
+WIDTH = 5.2
+HEIGHT = 3.4
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,17 @@ COLOURS = {
     )
 }
 
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure: its title, what to see in it, and the <svg> element."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
 _VARIABLES = {colour.light: f"var(--{name})" for name, colour in COLOURS.items()}
 _COLOUR = re.compile("|".join(_VARIABLES))
 
@@ -52,6 +79,31 @@ _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 # Long names of layers are cut to this many characters, to leave room for what is drawn.
 _LABEL_CHARACTERS = 26
+
+
+def light(name: str) -> str:
+    """The value that figures are drawn in of the colour called `name`."""
+    return COLOURS[name].light
+
+
+def new_axes(height: float = HEIGHT) -> tuple[Figure, Any]:
+    """A figure, `height` inches high, and its only axes. Call it inside `figure_style`."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def add_legend(figure: Figure, columns: int = 3) -> None:
+    """A legend above the axes, where it hides nothing; bars first."""
+    (axes,) = figure.axes
+    handles, labels = axes.get_legend_handles_labels()
+    entries = sorted(zip(handles, labels, strict=True), key=lambda e: isinstance(e[0], Line2D))
+    figure.legend(
+        *zip(*entries, strict=True),
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=1.4,
+        columnspacing=1.2,
+    )
 
 
 def label(name: str) -> str:
@@ -67,7 +119,7 @@ def label(name: str) -> str:
 @contextmanager
 def figure_style(name: str) -> Iterator[None]:
     """Draw inside this context; `name` makes the ids of the figure its own, and repeatable."""
-    ink, muted, rule = (COLOURS[c].light for c in ("ink", "muted", "rule"))
+    ink, muted, rule = map(light, ("ink", "muted", "rule"))
     settings: dict[str, Any] = {
         "svg.hashsalt": name,
         # Text stays text: it can be read aloud, searched, and takes the page's font.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adapt.budget import RESOURCES
 from adapt.job.result import JobResult, NetworkResult
-from adapt.methods.base import Iteration, Proposal, cost_of
+from adapt.methods.base import CostRecord, Iteration, Proposal, cost_of
 from adapt.report.values import (
     UNKNOWN,
     amount,
@@ -30,6 +29,7 @@ __all__ = [
     "iteration_table",
     "network_table",
     "proposal_table",
+    "resource_label",
 ]
 
 # Widths that changed at once and are spelt out; a width multiplier changes them all.
@@ -44,9 +44,13 @@ _COUNTED = {
 }
 
 
+# Resources whose name in prose is not the one that a budget uses.
+_NAMES = {"macs": "MACs", "params": "parameters", "size": "model size", "memory": "peak memory"}
+
+
 @dataclass(frozen=True)
 class Cell:
-    """A value, and beneath it what helps to judge it."""
+    """A value, and beneath it, in one line or more, what helps to judge it."""
 
     text: str
     note: str = ""
@@ -74,10 +78,20 @@ class Table:
     marked: int | None = None
 
 
-def cost_value(record: Mapping[str, Mapping[str, float]], resource: str) -> float | None:
+def cost_value(record: CostRecord, resource: str) -> float | None:
     """What `record` says of `resource`; None where it is silent."""
     parts = record.get(resource)
     return None if parts is None else sum(parts.values())
+
+
+def resource_label(resource: str) -> str:
+    """A resource's name in a sentence."""
+    return _NAMES.get(resource, resource)
+
+
+def _heading(resource: str) -> str:
+    name = resource_label(resource)
+    return name[0].upper() + name[1:]
 
 
 def first_cost(result: JobResult, resource: str) -> float | None:
@@ -103,7 +117,7 @@ def network_table(result: JobResult) -> Table:
     rows.append(Row(Cell("Fine-tuning steps"), [Cell(count(n.steps_trained)) for n in networks]))
     names = [n.name for n in networks]
     return Table(
-        "Networks side by side, measured one after the other on the same platform",
+        "The networks, timed side by side on the device",
         ["Network", *names],
         rows,
         marked=names.index("adapted") + 1,
@@ -115,7 +129,7 @@ def _measured(network: NetworkResult) -> Cell:
     runs = f"{measured.runs} run" + ("s" if measured.runs != 1 else "")
     return Cell(
         micro(amount("latency", measured.latency_us)),
-        f"±{percent(measured.relative_error)} over {runs}",
+        f"spread {percent(measured.relative_error)} over {runs}",
     )
 
 
@@ -123,7 +137,7 @@ def _share_measured(network: NetworkResult, result: JobResult) -> Cell:
     whole = result.network("original").measured.latency_us
     share = ratio(network.measured.latency_us, whole)
     faster = ratio(whole, network.measured.latency_us)
-    note = "" if network.name == "original" or faster is None else f"{faster:.2f}× as fast"
+    note = "" if network.name == "original" or faster is None else f"{faster:.2f} times as fast"
     return Cell(percent(share), note)
 
 
@@ -150,9 +164,10 @@ def _accuracy_rows(result: JobResult) -> list[Row]:
     """Test accuracy of the network, that of its int8 file where there is one, and hold-out."""
     networks, examples = result.networks, result.examples
     test, holdout = examples.get("test", 0), examples.get("holdout", 0)
+    test_head = f"{count(test)} examples, 95% interval"
     rows = [
         Row(
-            Cell("Test accuracy", f"{count(test)} examples"),
+            Cell("Test accuracy", test_head),
             [_accuracy(n.test_accuracy, test) for n in networks],
         )
     ]
@@ -164,15 +179,15 @@ def _accuracy_rows(result: JobResult) -> list[Row]:
         Cell(UNKNOWN if n.name == "original" else points(shipped_accuracy(n) - original))
         for n in networks
     ]
-    rows.append(Row(Cell("Against the original"), differences))
+    rows.append(Row(Cell("Accuracy against the original"), differences))
     cells = [_accuracy(n.holdout_accuracy, holdout) for n in networks]
-    rows.append(Row(Cell("Hold-out accuracy", f"{count(holdout)} examples"), cells))
+    rows.append(Row(Cell("Hold-out accuracy", f"{count(holdout)} examples, 95% interval"), cells))
     return rows
 
 
 def _accuracy(accuracy: float | None, examples: int) -> Cell:
     bounds = interval(accuracy, examples)
-    note = "" if bounds is None else f"95% interval {bounds[0]:.1%} to {bounds[1]:.1%}"
+    note = "" if bounds is None else f"{bounds[0]:.1%} to {bounds[1]:.1%}"
     return Cell(percent(accuracy, 2), note)
 
 
@@ -181,15 +196,14 @@ def iteration_table(result: JobResult) -> Table | None:
     if not result.history:
         return None
     resources = list(result.limits)
-    columns = ["Iteration", "Changed", *(f"{r.capitalize()}, predicted" for r in resources)]
-    columns += ["Known by", "Hold-out accuracy", "Proposals"]
+    columns = ["Iteration", "Changed", *(_heading(r) for r in resources)]
+    columns += ["Hold-out accuracy", "Proposals"]
     before = result.network("original").widths
     rows = []
     for iteration in result.history:
         cells = [_changes(iteration, before)]
         cells += [_cost_cell(iteration.cost, resource, result) for resource in resources]
         cells += [
-            _origins(iteration.cost, resources),
             Cell(percent(iteration.accuracy, 2)),
             Cell(count(len(iteration.proposals)) if iteration.proposals else UNKNOWN),
         ]
@@ -211,35 +225,21 @@ def _changes(iteration: Iteration, before: Mapping[str, int]) -> Cell:
     return Cell("; ".join(changed[:_CHANGES_SHOWN]), note)
 
 
-def _cost_cell(
-    record: Mapping[str, Mapping[str, float]], resource: str, result: JobResult
-) -> Cell:
-    value = cost_value(record, resource)
-    share = ratio(value, first_cost(result, resource))
-    return Cell(
-        micro(amount(resource, value)),
-        "" if share is None else f"{percent(share)} of the original",
-    )
-
-
-def _origins(
-    record: Mapping[str, Mapping[str, float]], resources: Sequence[str]
-) -> Cell:
-    """How the cost of each budgeted resource came to be known, in shares."""
+def _cost_cell(record: CostRecord, resource: str, result: JobResult) -> Cell:
+    """What is needed of `resource`, as a share of the original, and how that came to be known."""
     cost = cost_of(record)
-    texts = []
-    for resource in resources:
-        if resource not in cost:
-            continue
-        parts = cost[resource]
-        shares = [
-            f"{origin} {percent(share, 0)}"
-            for origin, value in parts.by_origin.items()
-            if (share := ratio(value, parts.value)) is not None and value > 0
-        ]
-        text = ", ".join(shares) or UNKNOWN
-        texts.append(f"{resource}: {text}" if len(resources) > 1 else text)
-    return Cell("; ".join(texts) or UNKNOWN)
+    if resource not in cost:
+        return Cell(UNKNOWN)
+    parts = cost[resource]
+    share = ratio(parts.value, first_cost(result, resource))
+    notes = [] if share is None else [f"{percent(share)} of the original"]
+    origins = [
+        f"{percent(part, 0)} {origin}"
+        for origin, value in parts.by_origin.items()
+        if (part := ratio(value, parts.value)) is not None and value > 0
+    ]
+    notes += [", ".join(origins)] if origins else []
+    return Cell(micro(amount(resource, parts.value)), "\n".join(notes))
 
 
 def proposal_table(result: JobResult) -> Table | None:
@@ -252,13 +252,9 @@ def proposal_table(result: JobResult) -> Table | None:
     ]
     if not rows:
         return None
-    columns = ["Iteration", "Group", "Width", *(_label(r) for r in resources)]
+    columns = ["Iteration", "Group", "Width", *(_heading(r) for r in resources)]
     columns += ["Hold-out accuracy", "Hold-out loss"]
     return Table("All proposals, the chosen one of each iteration marked", columns, rows)
-
-
-def _label(resource: str) -> str:
-    return "MACs" if resource == "macs" else RESOURCES[resource].name.capitalize()
 
 
 def _proposal_row(iteration: Iteration, proposal: Proposal, resources: Sequence[str]) -> Row:

@@ -1,0 +1,171 @@
+"""The figure that a reader comes for: accuracy against what is budgeted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adapt.budget import RESOURCES
+from adapt.job.result import JobResult, NetworkResult
+from adapt.report.svg import Plot, add_legend, inline_svg, label, light, new_axes
+from adapt.report.tables import cost_value, resource_label
+from adapt.report.values import amount, known, micro, percent, shipped_accuracy
+
+__all__ = ["accuracy_plot"]
+
+# An axis of accuracies spans at least this many points, lest noise look like a trend.
+_LEAST_SPAN = 2.0
+
+_BASELINE_MARKERS = "^vP*X"
+
+_Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Points of (amount of the resource in its unit, accuracy as a share of 1)."""
+
+    resource: str
+    finals: list[tuple[NetworkResult, _Point]]
+    family: list[_Point]
+    proposals: list[_Point]
+
+    @classmethod
+    def of(cls, result: JobResult) -> _Curve:
+        """The curve over latency if that is budgeted, else over the first resource that is."""
+        resource = "latency" if "latency" in result.limits else next(iter(result.limits))
+        finals = [
+            (network, point)
+            for network in result.networks
+            for point in _known([(_final_amount(network, resource), shipped_accuracy(network))])
+        ]
+        return cls(
+            resource,
+            finals,
+            _known((cost_value(i.cost, resource), i.accuracy) for i in result.history),
+            _known(
+                (cost_value(p.cost, resource), p.accuracy)
+                for i in result.history
+                for p in i.proposals
+                if p.group != i.group
+            ),
+        )
+
+    @property
+    def kept(self) -> list[_Point]:
+        """What the axes have to show."""
+        holdouts = _known((x, network.holdout_accuracy) for network, (x, _) in self.finals)
+        return [point for _, point in self.finals] + holdouts + self.family
+
+    @property
+    def floor(self) -> float:
+        """The lowest accuracy that is shown."""
+        return self._bounds()[0]
+
+    @property
+    def ceiling(self) -> float:
+        """The highest accuracy that is shown."""
+        return self._bounds()[1]
+
+    def _bounds(self) -> tuple[float, float]:
+        low, high = min(y for _, y in self.kept), max(y for _, y in self.kept)
+        margin = max(high - low, _LEAST_SPAN / 100) * 0.12
+        # More room below, where proposals are worth seeing.
+        return low - 2 * margin, high + margin
+
+
+def accuracy_plot(result: JobResult, name: str) -> Plot | None:
+    """Accuracy against the budgeted resource: the family, the proposals and the final networks."""
+    curve = _Curve.of(result)
+    if not curve.kept:
+        return None
+    figure, axes = new_axes()
+    factor, axis_label = _axis(curve.resource, max(x for x, _ in curve.kept))
+    _draw_search(axes, curve, factor)
+    limit = result.limits[curve.resource] / factor
+    axes.axvline(limit, color=light("limit"), linestyle="--", label="budget")
+    baselines = iter(_BASELINE_MARKERS * len(curve.finals))
+    for network, (x, y) in curve.finals:
+        marker, colour = _looks(network.name, baselines)
+        text = f"{label(network.name)} (test)"
+        axes.plot([x / factor], [y * 100], marker, color=colour, markersize=8, label=text)
+        if (holdout := known(network.holdout_accuracy)) is not None:
+            hollow = {"color": colour, "markerfacecolor": "none", "markersize": 8}
+            axes.plot([x / factor], [holdout * 100], marker, **hollow)
+    axes.set_ylim(curve.floor * 100, curve.ceiling * 100)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(axis_label)
+    axes.set_ylabel("accuracy (%)")
+    add_legend(figure)
+    what = resource_label(curve.resource)
+    svg = inline_svg(figure, name, f"Accuracy against {what}. {_spoken(curve)}.")
+    return Plot(name, f"Accuracy against {what}", _caption(curve), svg)
+
+
+def _draw_search(axes: Any, curve: _Curve, factor: float) -> None:
+    for points, style, colour, text in (
+        (curve.proposals, ".", "ghost", "other proposals"),
+        (curve.family, "o-", "muted", "iterations (hold-out)"),
+    ):
+        if points:
+            x = [x / factor for x, _ in points]
+            y = [y * 100 for _, y in points]
+            axes.plot(x, y, style, color=light(colour), markersize=4.5, linewidth=1.2, label=text)
+
+
+def _looks(name: str, baselines: Iterable[str]) -> tuple[str, str]:
+    """Marker and colour of the network called `name`; `baselines` are markers to take from."""
+    if name == "original":
+        return "s", light("ink")
+    if name == "adapted":
+        return "D", light("adapted")
+    return next(iter(baselines)), light("baseline")
+
+
+def _final_amount(network: NetworkResult, resource: str) -> float | None:
+    """Latency as measured, everything else as counted or predicted."""
+    if resource == "latency":
+        return network.measured.latency_us
+    return cost_value(network.cost, resource)
+
+
+def _axis(resource: str, largest: float) -> tuple[float, str]:
+    """Factor and label of an axis whose largest amount is `largest`, in the resource's unit."""
+    kind = RESOURCES[resource]
+    fitting = [unit for unit in kind.shown if kind.units[unit] <= largest]
+    unit = fitting[-1] if fitting else kind.shown[0]
+    text = micro(f" {unit}").strip()
+    name = resource_label(resource)
+    return kind.units[unit], f"{name} ({text})" if text else name
+
+
+def _known(points: Iterable[tuple[float | None, float | None]]) -> list[_Point]:
+    pairs = ((known(x), known(y)) for x, y in points)
+    return [(x, y) for x, y in pairs if x is not None and y is not None]
+
+
+def _spoken(curve: _Curve) -> str:
+    texts: Sequence[str] = [
+        f"{network.name} {micro(amount(curve.resource, x))}, {percent(y, 2)}"
+        for network, (x, y) in curve.finals
+    ]
+    return "; ".join(texts)
+
+
+def _caption(curve: _Curve) -> str:
+    what = resource_label(curve.resource)
+    how = "as measured" if curve.resource == "latency" else "as counted"
+    text = (
+        f"Large marks: the finished networks on the test split, {what} {how};"
+        " hollow, the same on the hold-out split."
+    )
+    if curve.family:
+        text += (
+            " Line: the network of each iteration on the hold-out split after its short"
+            f" fine-tune, {what} as predicted."
+        )
+    hidden = sum(y < curve.floor for _, y in curve.proposals)
+    if hidden:
+        text += f" Proposals below the plot: {hidden}."
+    return text

@@ -1,0 +1,261 @@
+"""What the report says, in the order it says it; the template only sets it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adapt.job.request import JobRequest
+from adapt.job.result import JobResult, NetworkResult
+from adapt.report.command import budget_for, command
+from adapt.report.svg import Plot
+from adapt.report.tables import (
+    Cell,
+    Row,
+    Table,
+    cost_value,
+    iteration_table,
+    network_table,
+    proposal_table,
+)
+from adapt.report.values import (
+    amount,
+    count,
+    duration,
+    known,
+    micro,
+    percent,
+    points,
+    ratio,
+    shipped_accuracy,
+)
+from adapt.report.verdict import LimitCheck, Outcome, check_limits, overall
+
+__all__ = ["Card", "Family", "Story", "tell"]
+
+_VERDICTS = {
+    Outcome.MET: "Budget met",
+    Outcome.NEAR: "Budget missed, by less than the spread of the measurement",
+    Outcome.UNKNOWN: "Budget not verified",
+    Outcome.MISSED: "Budget missed",
+}
+
+_TRACKS = {"uniform": "One width multiplier for all groups"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One number before and after, and how to take the difference."""
+
+    label: str
+    before: str
+    after: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """The other points of the curve: files, and a command that makes one of them a result."""
+
+    first: str
+    last: str
+    example: str
+
+
+@dataclass(frozen=True)
+class Story:
+    """The whole report. `outcome` is "met", "near", "unknown" or "missed"."""
+
+    title: str
+    budget: str
+    platform: str
+    outcome: str
+    verdict: str
+    lead: str
+    baselines: list[str]
+    cards: list[Card]
+    checks: Table
+    networks: Table
+    plots: list[Plot]
+    iterations: Table | None
+    proposals: Table | None
+    family: Family | None
+    kept_whole: list[str]
+    facts: list[tuple[str, str]]
+    command: str
+
+
+def tell(request: JobRequest, result: JobResult, plots: list[Plot]) -> Story:
+    """Everything the report says of a job."""
+    checks = check_limits(request, result)
+    outcome = overall(checks)
+    return Story(
+        title=f"{request.model.name}, adapted",
+        budget=", ".join(request.budget),
+        platform=result.platform,
+        outcome=outcome.name.lower(),
+        verdict=_verdict(outcome, checks),
+        lead=_lead(request, result),
+        baselines=[
+            _baseline_sentence(network, result.network("adapted"))
+            for network in result.networks
+            if network.name not in ("original", "adapted")
+        ],
+        cards=_cards(result),
+        checks=_check_table(checks),
+        networks=network_table(result),
+        plots=plots,
+        iterations=iteration_table(result),
+        proposals=proposal_table(result),
+        family=_family(request, result),
+        kept_whole=result.kept_whole,
+        facts=_facts(request, result),
+        command=command(request),
+    )
+
+
+def _verdict(outcome: Outcome, checks: Sequence[LimitCheck]) -> str:
+    """The outcome in a few words; a budget that is met also says on what evidence."""
+    if outcome is not Outcome.MET:
+        return _VERDICTS[outcome]
+    evidence = dict.fromkeys(str(check.evidence) for check in checks)
+    return f"{_VERDICTS[outcome]}, as {' and '.join(evidence)}"
+
+
+def _lead(request: JobRequest, result: JobResult) -> str:
+    """Latency and accuracy before and after, in two sentences."""
+    before = result.network("original").measured.latency_us
+    after = result.network("adapted").measured.latency_us
+    share = ratio(after, before)
+    of_original = "" if share is None else f"{percent(share)} of "
+    return (
+        f"On the device, the adapted network takes {_latency(after)},"
+        f" {of_original}the original's {_latency(before)}."
+        f" {_accuracy_sentence(request, result)}"
+    )
+
+
+def _latency(value: float) -> str:
+    return micro(amount("latency", value))
+
+
+def _accuracy_sentence(request: JobRequest, result: JobResult) -> str:
+    before = shipped_accuracy(result.network("original"))
+    after = shipped_accuracy(result.network("adapted"))
+    what = "Its int8 file" if request.quantize == "int8" else "It"
+    text = f"{what} classifies {percent(after, 2)} of the test split right"
+    examples = result.examples.get("test", 0)
+    difference = known(after - before)
+    if difference is None or not examples:
+        return f"{text}; the original {percent(before, 2)}."
+    wrong = round(difference * examples)
+    if wrong == 0:
+        return f"{text}, as the original does."
+    much = "more" if wrong > 0 else "fewer"
+    return (
+        f"{text}, the original {percent(before, 2)}: {count(abs(wrong))} {much}"
+        f" of {count(examples)} examples."
+    )
+
+
+def _baseline_sentence(baseline: NetworkResult, adapted: NetworkResult) -> str:
+    who = _TRACKS.get(baseline.name, f"The baseline {baseline.name}")
+    difference = shipped_accuracy(baseline) - shipped_accuracy(adapted)
+    return (
+        f"{who}, fine-tuned for {count(baseline.steps_trained)} steps, reaches"
+        f" {percent(shipped_accuracy(baseline), 2)} at {_latency(baseline.measured.latency_us)}"
+        f" ({points(difference)} against the adapted network)."
+    )
+
+
+def _cards(result: JobResult) -> list[Card]:
+    original, adapted = result.network("original"), result.network("adapted")
+    before, after = original.measured.latency_us, adapted.measured.latency_us
+    accuracies = shipped_accuracy(original), shipped_accuracy(adapted)
+    cards = [
+        Card("Latency, measured", _latency(before), _latency(after), _of_original(after, before)),
+        Card(
+            "Test accuracy",
+            percent(accuracies[0], 2),
+            percent(accuracies[1], 2),
+            points(accuracies[1] - accuracies[0]),
+        ),
+    ]
+    for resource, text in (("macs", "Multiply-accumulates"), ("size", "Model file")):
+        old, new = cost_value(original.cost, resource), cost_value(adapted.cost, resource)
+        cards.append(
+            Card(text, amount(resource, old), amount(resource, new), _of_original(new, old))
+        )
+    return cards
+
+
+def _of_original(part: float | None, whole: float | None) -> str:
+    share = ratio(part, whole)
+    return "" if share is None else f"{percent(share)} of the original"
+
+
+def _check_table(checks: Sequence[LimitCheck]) -> Table:
+    rows = []
+    for check in checks:
+        resource = check.limit.resource
+        allowed = micro(amount(resource, check.allowed))
+        cells = [
+            Cell(allowed, "of the original's measured latency" if _relative(check) else ""),
+            Cell(micro(amount(resource, check.value)), str(check.evidence)),
+            Cell(percent(check.used)),
+            Cell(str(check.outcome)),
+        ]
+        rows.append(Row(Cell(check.limit.text), cells))
+    return Table(
+        "The budget, limit by limit", ["Limit", "Allows", "Needs", "Used", "Verdict"], rows
+    )
+
+
+def _relative(check: LimitCheck) -> bool:
+    return check.limit.relative and check.limit.resource == "latency"
+
+
+def _family(request: JobRequest, result: JobResult) -> Family | None:
+    """The stored networks of the iterations; None for a method that makes only one."""
+    stored = [iteration for iteration in result.history if iteration.proposals]
+    if not stored:
+        return None
+    middle = stored[(len(stored) - 1) // 2]
+    budget = [
+        budget_for(resource, value)
+        for resource in result.limits
+        if (value := known(cost_value(middle.cost, resource))) is not None and value > 0
+    ]
+    return Family(
+        first=f"family/iteration-{stored[0].number:02d}.keras",
+        last=f"family/iteration-{stored[-1].number:02d}.keras",
+        example=command(request, budget),
+    )
+
+
+def _facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
+    settings = request.settings
+    splits = [f"{name} {count(number)}" for name, number in result.examples.items()]
+    threads = f"{request.device_threads} thread" + ("s" if request.device_threads > 1 else "")
+    cores = f"core mask {request.core_mask:#x}" if request.core_mask else "any core"
+    low, high = request.pixel_range
+    return [
+        ("Model", str(request.model)),
+        ("SHA-256 of the model", request.model_sha256),
+        ("SHA-256 of adapted.tflite", result.network("adapted").measured.sha256),
+        ("Data", request.data),
+        ("Examples", ", ".join(splits)),
+        ("Pixels", f"{low:g} to {high:g}" + (", scaled to fit" if request.resize else "")),
+        ("Method", request.method),
+        ("Precision of the .tflite files", request.quantize),
+        ("Device", f"{request.device}; {request.backend}, {threads}, {cores}"),
+        ("Platform", result.platform),
+        ("Kernels measured", f"{count(result.kernels_measured)} that the table lacked"),
+        ("Seed", str(request.seed)),
+        ("Threads of training", str(request.threads)),
+        ("Short fine-tune", f"{settings.short_steps} steps at {settings.short_rate:g}"),
+        ("Long fine-tune", f"{settings.long_steps} steps at up to {settings.long_rate:g}"),
+        ("Batch", f"{settings.batch} examples"),
+        ("Tightening", f"{settings.first_step:g} of the original, times {settings.decay:g} each"),
+        ("Time", duration(sum(s for s in result.seconds.values() if known(s) is not None))),
+    ]

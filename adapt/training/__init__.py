@@ -1,0 +1,1 @@
+"""The user's examples, and training and scoring with them."""

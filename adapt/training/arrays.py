@@ -1,0 +1,124 @@
+"""Examples from arrays: an .npz file, or a function of the user's that returns tf.data sets."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from adapt.errors import AdaptError, InputError
+from adapt.training.splits import Examples, Split, format_shape, refuse_too_large
+
+__all__ = ["call_function", "read_npz"]
+
+_NPZ_KEYS: Final = ("x_train", "y_train", "x_test", "y_test")
+
+# What numpy and zipfile raise for damaged archives; RuntimeError is for encrypted ones.
+_UNREADABLE: Final = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+# More classes than any classifier has: labels beyond are not class numbers.
+_MAX_CLASSES: Final = 1 << 20
+
+
+def read_npz(path: Path) -> Examples:
+    """x_train, y_train and, where there are, x_test, y_test of an .npz file; never unpickles."""
+    if not path.exists():
+        raise InputError(f"no data at {path}", "Check the path given to --data.")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is not an .npz file", "Write it with numpy.savez.")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = sorted(arrays.files)
+            size = sum(arrays.zip.getinfo(f"{n}.npy").file_size for n in names if n in _NPZ_KEYS)
+            refuse_too_large(str(path), size)
+            found = {name: np.asarray(arrays[name]) for name in names if name in _NPZ_KEYS}
+    except AdaptError:
+        raise
+    except (*_UNREADABLE, KeyError) as error:
+        raise InputError(f"{path} cannot be read: {error}", "Write it with numpy.savez.") from error
+    if not {"x_train", "y_train"} <= set(found) or ("x_test" in found) != ("y_test" in found):
+        raise InputError(
+            f"{path} holds {', '.join(names) or 'nothing'}",
+            "It needs x_train and y_train, and x_test and y_test together or not at all.",
+        )
+    train = _split(str(path), found["x_train"], found["y_train"])
+    test = _split(str(path), found["x_test"], found["y_test"]) if "x_test" in found else None
+    return Examples(train, test, _numbered_classes(train))
+
+
+def call_function(source: str, rank: int) -> Examples:
+    """What `module:function` returns: a tf.data set of (inputs, labels), or two: (train, test).
+
+    `rank` is that of one input; a data set whose inputs have one more is batched. Modules are
+    looked for in the working folder too.
+    """
+    module, _, name = source.partition(":")
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.append(str(Path.cwd()))  # Not first, where it could hide Python's own modules.
+    with _blamed_on(source, "importing it"):
+        function: Callable[[], Any] | None = getattr(importlib.import_module(module), name, None)
+    if not callable(function):
+        raise InputError(
+            f"there is no function {name!r} in module {module!r}",
+            "Name an importable module, and a function in it without arguments.",
+        )
+    with _blamed_on(source, "calling it"):
+        returned = function()
+    parts = returned if isinstance(returned, tuple) else (returned,)
+    if len(parts) not in (1, 2):
+        raise InputError(f"{source} returned {len(parts)} values", "Return (train, test).")
+    train, *tests = (_collect(source, part, rank) for part in parts)
+    return Examples(train, tests[0] if tests else None, _numbered_classes(train))
+
+
+@contextmanager
+def _blamed_on(source: str, doing: str) -> Iterator[None]:
+    """Turn any error of the user's code into one that says so."""
+    try:
+        yield
+    except AdaptError:
+        raise
+    except Exception as error:  # It is not our code: it may raise anything.
+        raise InputError(
+            f"{source} cannot be used: {doing} raised {type(error).__name__}: {error}",
+            "Try it in Python: it takes no arguments and returns tf.data sets (train, test).",
+        ) from error
+
+
+def _collect(source: str, dataset: Any, rank: int) -> Split:
+    """All examples of a tf.data set of (inputs, labels), batched or not."""
+    inputs: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    size = 0
+    if not hasattr(dataset, "as_numpy_iterator"):
+        raise InputError(
+            f"{source} returned {type(dataset).__name__}, not a tf.data set",
+            "Return one tf.data set of (inputs, labels), or two: (train, test).",
+        )
+    with _blamed_on(source, "reading its data set of (inputs, labels)"):
+        if int(dataset.cardinality()) < _UNKNOWN_CARDINALITY + 1 and _is_endless(dataset):
+            raise InputError(f"{source} never ends", "Return data sets without repeat().")
+        for x, y in dataset.as_numpy_iterator():
+            batched = np.ndim(x) == rank + 1
+            inputs.append(np.asarray(x) if batched else np.asarray(x)[None])
+            labels.append(np.asarray(y) if batched else np.asarray(y)[None])
+            size += inputs[-1].nbytes
+            refuse_too_large(source, size)
+        if not inputs:
+            raise InputError(f"{source} holds no examples", "Return data sets that are not empty.")
+        return _split(source, np.concatenate(inputs), np.concatenate(labels))
