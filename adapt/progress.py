@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from adapt.budget import format_amount
 from adapt.methods.base import Phase, State, cost_of
@@ -27,10 +29,14 @@ class Watcher:
         self._started: dict[str, tuple[float, float]] = {}
         self._spoken = 0.0
 
+    def began(self, folder: Path) -> None:
+        """The job can be resumed from now on: say where it is."""
+        self._print(f"job {folder}")
+
     def notify(self, line: str) -> None:
         """What goes on now: live on a terminal, otherwise only now and then."""
         if self._live is not None:
-            self._live.update(line)
+            self._live.update(Text(line))
         elif time.monotonic() - self._spoken >= _QUIET_SECONDS:
             self._print(line)
 
@@ -64,7 +70,8 @@ class Watcher:
 
     def _print(self, line: str) -> None:
         self._spoken = time.monotonic()
-        self._console.print(line, highlight=False, soft_wrap=True)
+        # As Text, since brackets in a path or a platform's name are no markup.
+        self._console.print(Text(line), soft_wrap=True)
 
     def _time_left(self, track: str, state: State) -> str:
         """What is left of the search, by the cost that has fallen since this sitting began."""

@@ -48,11 +48,13 @@ def muted(*streams: IO[str]) -> Iterator[IO[bytes]]:
                 os.dup2(sink.fileno(), descriptor)
             yield sink
         finally:
-            for stream in streams:
-                stream.flush()
-            for descriptor, copy in saved:
-                os.dup2(copy, descriptor)
-                os.close(copy)
+            try:
+                for stream in streams:
+                    stream.flush()
+            finally:  # Backwards, in case two streams share a descriptor.
+                for descriptor, copy in reversed(saved):
+                    os.dup2(copy, descriptor)
+                    os.close(copy)
 
 
 def import_tensorflow() -> None:

@@ -1,9 +1,10 @@
 """One durable run of a method: its folder, its journal, and the driver that carries it out."""
 
-from adapt.job.driver import Listener, execute
+from adapt.job.driver import execute, resume_command
 from adapt.job.folder import JobFolder
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, Measured, NetworkResult
+from adapt.job.sitting import Listener
 
 __all__ = [
     "JobFolder",
@@ -13,4 +14,5 @@ __all__ = [
     "Measured",
     "NetworkResult",
     "execute",
+    "resume_command",
 ]

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapt.methods.base import Settings
 
 __all__ = ["JobRequest"]
 
+# Pixel values beyond are no normalisation that anybody trains with.
+_MAX_PIXEL = 1e6
+_Pixel = Annotated[float, Field(ge=-_MAX_PIXEL, le=_MAX_PIXEL)]
+
 
 class JobRequest(BaseModel):
     """Everything that decides a job's result, so that a resumed job ends as it would have.
 
-    `threads` are those of training, `device_threads` those of the measured runtime.
+    `directory` is where modules of `data` are looked for, `tables` the table file if it is not
+    that of the configuration; `threads` are those of training, `device_threads` those of the
+    measured runtime.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,8 +29,9 @@ class JobRequest(BaseModel):
     model: Path
     model_sha256: str
     data: str
+    directory: Path | None = None
     holdout: float = Field(default=0.1, gt=0, lt=1)
-    pixel_range: tuple[float, float] = (0.0, 255.0)
+    pixel_range: tuple[_Pixel, _Pixel] = (0.0, 255.0)
     resize: bool = False
     budget: list[str]
     method: Literal["netadapt", "uniform"] = "netadapt"
@@ -37,4 +44,12 @@ class JobRequest(BaseModel):
     core_mask: int = Field(default=0, ge=0, lt=1 << 64)
     threads: int = Field(ge=1, le=1024)
     seed: int = Field(default=0, ge=0, lt=1 << 31)
+    tables: Path | None = None
     settings: Settings = Settings()
+
+    @model_validator(mode="after")
+    def _check_pixel_range(self) -> JobRequest:
+        low, high = self.pixel_range
+        if low >= high:
+            raise ValueError(f"--pixel-range {low:g} {high:g}: the first must be the smaller")
+        return self

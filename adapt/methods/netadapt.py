@@ -32,8 +32,8 @@ from adapt.training.importance import magnitudes, strongest
 
 __all__ = ["NetAdapt", "levels"]
 
-# Widths that a group may take: this many, evenly spaced. Fewer kernels to measure, and the device
-# steps by tiles anyway.
+# Widths that a group may take: this many to twice as many, evenly spaced. Fewer than all, since
+# each costs measurements and the device steps by tiles anyway.
 _LEVELS = 16
 
 # How many levels below the current width are priced at once: kernels are measured in batches, and
@@ -120,7 +120,7 @@ class NetAdapt:
             proposals.append(proposal)
             if best is None or _better(proposal, best[0]):
                 best = proposal, keep, trained
-        assert best is not None  # There is at least one candidate.
+        assert best is not None  # `_candidates` gives one or more.
         return _chosen(state, number, best, proposals, bench.settings.short_steps), best[2]
 
 
@@ -176,9 +176,11 @@ def unreachable(least: Cost, limits: Mapping[str, float]) -> BudgetUnreachable:
 
 
 def _candidates(bench: Bench, state: State, current: Cost, number: int) -> list[_Candidate]:
-    """For every group, its widest width that meets this iteration's constraint.
+    """For every group that has one, its widest width that meets this iteration's constraint.
 
-    Raises Missing with what all groups together lack.
+    At least one candidate. Raises Missing with what all groups together lack, and
+    BudgetUnreachable where every group is at its narrowest, which `start` rules out unless prices
+    have changed since.
     """
     settings = bench.settings
     share = settings.first_step * settings.decay ** (number - 1)
@@ -187,7 +189,10 @@ def _candidates(bench: Bench, state: State, current: Cost, number: int) -> list[
         found = _widest(bench, state, constraint)
         if found:
             return found
-    return list(_one_level_less(bench, state))
+    found = list(_one_level_less(bench, state))
+    if not found:
+        raise unreachable(current, state.limits)
+    return found
 
 
 def _constraint(state: State, current: Cost, share: float) -> dict[str, float]:

@@ -75,12 +75,13 @@ def _scaled(network: Network, part: int) -> dict[str, int]:
 def _largest(bench: Bench, limits: Mapping[str, float]) -> tuple[int, Cost]:
     """The largest multiplier within `limits`, in parts, and its cost.
 
-    By bisection, since every multiplier that is priced costs measurements.
+    By bisection, since every multiplier that is priced costs measurements: the largest where the
+    cost never falls as the network widens, and one that is within `limits` in any case.
     """
     low, low_cost = 1, bench.pricer.price(_scaled(bench.network, 1))
     if not meets(low_cost, limits):
         raise unreachable(low_cost, limits)
-    high = _PARTS
+    high = _PARTS + 1
     while high - low > 1:
         middle = (low + high) // 2
         cost = bench.pricer.price(_scaled(bench.network, middle))

@@ -140,6 +140,17 @@ def _relax_size(call: graph.Call) -> None:
         layer.call = _transposed_convolution(layer, layer.compute_output_shape)
     elif not isinstance(layer, keras.layers.Dense):
         layer.filters = -1  # Used only to reshape the bias.
+        if hasattr(layer, "convolution_op"):
+            layer.convolution_op = _plain_convolution(layer.convolution_op)
+
+
+def _plain_convolution(convolve: Callable[..., Any]) -> Callable[..., Any]:
+    """`convolve` on the kernel's value instead of the variable.
+
+    Keras compares the input's channels with those of the variable. Where the former are open it
+    takes the convolution for a grouped one and compiles it with XLA, anew for every shape.
+    """
+    return lambda inputs, kernel: convolve(inputs, tf.convert_to_tensor(kernel))
 
 
 def _transposed_convolution(layer: Any, output_shape: Callable[..., Any]) -> Callable[..., Any]:

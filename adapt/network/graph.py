@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-__all__ = ["Call", "calls", "channels", "last_operation", "variables"]
+__all__ = ["Call", "calls", "channels", "last_operation", "new_input", "variables"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,16 @@ def calls(model: keras.Model) -> Iterator[Call]:
 def last_operation(model: keras.Model) -> Any:
     """The operation that makes the one output of `model`."""
     return model.outputs[0]._keras_history.operation
+
+
+def new_input(model: keras.Model) -> keras.KerasTensor:
+    """A tensor like the one input of `model`, of the same name, for any batch.
+
+    A clone's own input would be named after the number of tensors made so far.
+    """
+    (tensor,) = model.inputs
+    name = tensor._keras_history.operation.name
+    return keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
 
 
 def channels(tensor: Any) -> int | None:

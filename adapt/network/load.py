@@ -14,6 +14,7 @@ import numpy as np
 from adapt.errors import InputError
 from adapt.network import shrink
 from adapt.network.export import Samples, to_tflite
+from adapt.network.graph import new_input
 from adapt.network.groups import ChannelGroups, find_groups
 from adapt.network.kernels import KernelTemplate
 from adapt.network.shrink import Keep, Weights
@@ -179,25 +180,25 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _functional(model: Any, path: Path) -> keras.Model:
-    graph = model
+    functional = model
     if isinstance(model, keras.Sequential):
-        graph = getattr(model, "_functional", None)
-        if graph is None:
+        functional = getattr(model, "_functional", None)
+        if functional is None:
             raise InputError(
                 f"{path} holds a Sequential model that does not know the size of its input",
                 "Begin it with `keras.Input(shape)` and save it again.",
             )
-    if not getattr(graph, "_nodes_by_depth", None):
+    if not getattr(functional, "_nodes_by_depth", None):
         raise InputError(
             f"{path} holds a subclassed model, of which Keras keeps no graph",
             "Build it with the functional API (keras.Model(inputs, outputs)) and save it again.",
         )
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+    if len(functional.inputs) != 1 or len(functional.outputs) != 1:
         raise InputError(
-            f"{path} has {len(graph.inputs)} input(s) and {len(graph.outputs)} output(s)",
+            f"{path} has {len(functional.inputs)} input(s) and {len(functional.outputs)} output(s)",
             "Networks with one input and one output can be adapted.",
         )
-    (network_input,) = graph.inputs
+    (network_input,) = functional.inputs
     open_axes = [axis for axis, size in enumerate(network_input.shape) if axis and size is None]
     if open_axes:
         raise InputError(
@@ -206,15 +207,13 @@ def _functional(model: Any, path: Path) -> keras.Model:
         )
     # One tensor in, one out, whatever structure (dict, list) the file declares. The name is the
     # file's: one that Keras gives would count the models made before.
-    plain = keras.Model(network_input, graph.outputs[0], name=model.name)
+    plain = keras.Model(network_input, functional.outputs[0], name=model.name)
     return plain if network_input.shape[0] is None else _open_batch(plain)
 
 
 def _open_batch(model: keras.Model) -> keras.Model:
     """`model` without its fixed batch size."""
-    (fixed,) = model.inputs
-    free = keras.Input(fixed.shape[1:], dtype=fixed.dtype, name=fixed.name)
-    copy = keras.models.clone_model(model, input_tensors=free)
+    copy = keras.models.clone_model(model, new_input(model))
     copy.set_weights(model.get_weights())
     return copy
 

@@ -58,7 +58,7 @@ def build(model: keras.Model, groups: ChannelGroups, widths: Mapping[str, int]) 
             config[key] = (*config[key][:-1], size) if key == "target_shape" else size
         return type(operation).from_config(config)
 
-    return keras.models.clone_model(model, clone_function=clone)
+    return keras.models.clone_model(model, graph.new_input(model), clone_function=clone)
 
 
 def read_weights(model: keras.Model) -> Weights:

@@ -83,8 +83,8 @@ def accuracy_plot(result: JobResult, name: str) -> Plot | None:
     figure, axes = new_axes()
     factor, axis_label = _axis(curve.resource, max(x for x, _ in curve.kept))
     _draw_search(axes, curve, factor)
-    limit = result.limits[curve.resource] / factor
-    axes.axvline(limit, color=light("limit"), linestyle="--", label="budget")
+    if (limit := known(result.limits[curve.resource])) is not None:
+        axes.axvline(limit / factor, color=light("limit"), linestyle="--", label="budget")
     baselines = iter(_BASELINE_MARKERS * len(curve.finals))
     for network, (x, y) in curve.finals:
         marker, colour = _looks(network.name, baselines)

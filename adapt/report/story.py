@@ -200,14 +200,14 @@ def _check_table(checks: Sequence[LimitCheck]) -> Table:
         resource = check.limit.resource
         allowed = micro(amount(resource, check.allowed))
         cells = [
+            Cell(str(check.outcome)),
             Cell(allowed, "of the original's measured latency" if _relative(check) else ""),
             Cell(micro(amount(resource, check.value)), str(check.evidence)),
             Cell(percent(check.used)),
-            Cell(str(check.outcome)),
         ]
         rows.append(Row(Cell(check.limit.text), cells))
     return Table(
-        "The budget, limit by limit", ["Limit", "Allows", "Needs", "Used", "Verdict"], rows
+        "The budget, limit by limit", ["Limit", "Verdict", "Allows", "Needs", "Used"], rows
     )
 
 

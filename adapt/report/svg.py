@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 # Inches. Two figures side by side fill a desktop's page; one fills a phone's.
-WIDTH = 5.2
-HEIGHT = 3.4
+WIDTH = 4.7
+HEIGHT = 3.2
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def figure_style(name: str) -> Iterator[None]:
         "text.parse_math": False,
         "font.family": "sans-serif",
         "font.sans-serif": ["DejaVu Sans"],
-        "font.size": 9.5,
+        "font.size": 9.2,
         "text.color": ink,
         "axes.labelcolor": ink,
         "axes.edgecolor": muted,
@@ -144,7 +144,7 @@ def figure_style(name: str) -> Iterator[None]:
         "xtick.labelcolor": ink,
         "ytick.labelcolor": ink,
         "legend.frameon": False,
-        "legend.fontsize": 9,
+        "legend.fontsize": 8.6,
         "figure.facecolor": "none",
         "figure.constrained_layout.use": True,
     }

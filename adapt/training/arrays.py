@@ -31,6 +31,9 @@ _UNREADABLE: Final = (
     zlib.error,
 )
 
+# tf.data.INFINITE_CARDINALITY.
+_ENDLESS: Final = -1
+
 # More classes than any classifier has: labels beyond are not class numbers.
 _MAX_CLASSES: Final = 1 << 20
 
@@ -42,7 +45,7 @@ def read_npz(path: Path) -> Examples:
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not an .npz file", "Write it with numpy.savez.")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = sorted(arrays.files)
             size = sum(arrays.zip.getinfo(f"{n}.npy").file_size for n in names if n in _NPZ_KEYS)
             refuse_too_large(str(path), size)
@@ -111,7 +114,7 @@ def _collect(source: str, dataset: Any, rank: int) -> Split:
             "Return one tf.data set of (inputs, labels), or two: (train, test).",
         )
     with _blamed_on(source, "reading its data set of (inputs, labels)"):
-        if int(dataset.cardinality()) < _UNKNOWN_CARDINALITY + 1 and _is_endless(dataset):
+        if int(dataset.cardinality()) == _ENDLESS:
             raise InputError(f"{source} never ends", "Return data sets without repeat().")
         for x, y in dataset.as_numpy_iterator():
             batched = np.ndim(x) == rank + 1
@@ -122,3 +125,48 @@ def _collect(source: str, dataset: Any, rank: int) -> Split:
         if not inputs:
             raise InputError(f"{source} holds no examples", "Return data sets that are not empty.")
         return _split(source, np.concatenate(inputs), np.concatenate(labels))
+
+
+def _split(source: str, inputs: np.ndarray, labels: np.ndarray) -> Split:
+    """`inputs` and `labels` as they are stored; InputError where they are not examples."""
+    if inputs.ndim == 0 or labels.ndim == 0 or not (_is_real(inputs) and _is_real(labels)):
+        raise InputError(f"{source}: inputs and labels must be numbers", "Store numeric arrays.")
+    if len(labels) != len(inputs):
+        raise InputError(
+            f"{source}: {len(inputs)} inputs but {len(labels)} labels", "Give one for each."
+        )
+    with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite, and is refused.
+        stored = inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
+    if stored.dtype != np.uint8 and not np.isfinite(stored).all():
+        raise InputError(f"{source}: inputs hold NaN or infinite values", "Remove them.")
+    return Split(stored, _class_numbers(source, labels))
+
+
+def _is_real(values: np.ndarray) -> bool:
+    return np.issubdtype(values.dtype, np.integer) or np.issubdtype(values.dtype, np.floating)
+
+
+def _class_numbers(source: str, labels: np.ndarray) -> np.ndarray:
+    """`labels` [N], [N, 1] or one-hot [N, classes] as int32 [N]."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        labels = labels.argmax(axis=1)
+    if labels.shape not in ((len(labels),), (len(labels), 1)):
+        raise InputError(
+            f"{source}: each label is {format_shape(labels.shape[1:])}",
+            "Labels are class numbers [N] or one-hot [N, classes].",
+        )
+    # Of NaN, no comparison holds.
+    numbers = labels.reshape(len(labels))
+    if not ((numbers >= 0) & (numbers < _MAX_CLASSES) & (numbers % 1 == 0)).all():
+        raise InputError(
+            f"{source}: labels are not class numbers, but from {numbers.min()} to {numbers.max()}",
+            "Number the classes from 0.",
+        )
+    return numbers.astype(np.int32)
+
+
+def _numbered_classes(train: Split) -> tuple[str, ...]:
+    """Class names: numbers up to the highest label, or one name where no two labels differ."""
+    if len(np.unique(train.labels)) < 2:
+        return ("0",)
+    return tuple(str(number) for number in range(int(train.labels.max()) + 1))

@@ -111,7 +111,8 @@ class Trainer:
             [tf.constant(moments[p]) for p in net.trainable] if moments else _zeros(trainable)
             for moments in (start.first, start.second)
         )
-        end = schedule.steps if until is None else min(until, schedule.steps)
+        last = schedule.steps if until is None else min(until, schedule.steps)
+        end = max(start.step, last)
         for step, (x, y) in zip(
             range(start.step, end), self._batches(seed, start.step), strict=False
         ):
@@ -129,7 +130,7 @@ class Trainer:
         )
 
     def score(self, weights: Weights, split: Split) -> Score:
-        """Accuracy and loss of the network with `weights` on `split`."""
+        """Accuracy and loss of the network with `weights` on `split`, always finite."""
         net = self._network
         values = [tf.constant(weights[p]) for p in (*net.trainable, *net.state)]
         right, loss = 0, 0.0
@@ -140,8 +141,10 @@ class Trainer:
             # The last batch is filled up: a new shape would cost more than the images do.
             full = np.resize(inputs, (_EVALUATION_BATCH, *inputs.shape[1:]))
             probabilities = self._infer(values, tf.constant(full)).numpy()[:count]
-            right += int((probabilities.argmax(axis=1) == labels).sum())
             picked = probabilities[np.arange(count), labels]
+            # A network that diverged gives NaN: wrong, and as sure of it as can be.
+            picked = np.nan_to_num(picked, nan=0.0)
+            right += int(((probabilities.argmax(axis=1) == labels) & (picked > 0)).sum())
             loss -= float(np.log(np.maximum(picked, keras.config.epsilon())).sum())
         return Score(right / len(split), loss / len(split))
 

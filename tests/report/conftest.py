@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,11 @@ def network(name: str, scale: float, accuracy: float, **changes: Any) -> Network
 
 
 def iteration(number: int, group: str, widths: Mapping[str, int], scale: float) -> Iteration:
-    """A point of the family; all but the first chose between two proposals."""
+    """A point of the family, chosen between two proposals where a group is named."""
     cost = {"latency": cost_record(scale)["latency"]}
     accuracy = 0.93 - 0.01 * number
     proposals = []
-    if number:
+    if group:
         width = widths[group]
         proposals = [
             Proposal(group=group, width=width, cost=cost, accuracy=accuracy, loss=0.2),
@@ -105,5 +105,20 @@ def make_result(**changes: Any) -> JobResult:
 
 
 @pytest.fixture
-def request_made() -> JobRequest:
-    return make_request()
+def request_of() -> Callable[..., JobRequest]:
+    return make_request
+
+
+@pytest.fixture
+def result_of() -> Callable[..., JobResult]:
+    return make_result
+
+
+@pytest.fixture
+def network_of() -> Callable[..., NetworkResult]:
+    return network
+
+
+@pytest.fixture
+def iteration_of() -> Callable[..., Iteration]:
+    return iteration

@@ -1,0 +1,86 @@
+"""The end of a job: the original, the adapted network and the baselines, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from adapt.cost.base import Cost
+from adapt.job.files import write_file, write_model
+from adapt.job.result import Measured, NetworkResult
+from adapt.job.sitting import Sitting
+from adapt.methods.base import Phase, State, full_keep, priced
+from adapt.refresh import measure_networks
+from adapt.training.evaluate import tflite_accuracy
+from adapt.training.finetune import Checkpoint
+
+__all__ = ["Final", "compare"]
+
+_ORIGINAL = "original"
+
+
+@dataclass(frozen=True)
+class Final:
+    """Where a method ended."""
+
+    state: State
+    checkpoint: Checkpoint
+
+
+def compare(sitting: Sitting, finals: Mapping[str, Final]) -> list[NetworkResult]:
+    """The original and the finals, exported, timed in turns and scored on the test split.
+
+    Writes <name>.tflite of each, and <name>.keras of all but the original, to the job's folder.
+    """
+    # The original is no more than a final that was never shrunk nor trained.
+    start = State(
+        phase=Phase.DONE, limits={}, original={}, keep=full_keep(sitting.network), history=[]
+    )
+    everyone = {_ORIGINAL: Final(start, Checkpoint(sitting.network.weights)), **finals}
+    # Prices first: what they lack is measured before anything that would be done twice.
+    costs = {
+        name: sitting.priced(partial(sitting.reporter.price, final.state.widths))
+        for name, final in everyone.items()
+    }
+    files = {name: _export(sitting, name, final) for name, final in everyone.items()}
+    sitting.listener.notify("timing the whole networks on the device")
+    latencies = measure_networks(
+        sitting.store, sitting.device, list(files.values()), options=sitting.options
+    )
+    sitting.listener.notify("scoring on the test split")
+    return [
+        _result(sitting, name, final, costs[name], files[name], Measured(**vars(latency)))
+        for (name, final), latency in zip(everyone.items(), latencies, strict=True)
+    ]
+
+
+def _export(sitting: Sitting, name: str, final: Final) -> bytes:
+    """The network's .tflite, written to the folder; .keras too unless it is the original."""
+    sitting.listener.notify(f"exporting {name}")
+    model = sitting.network.model
+    if name != _ORIGINAL:
+        model = sitting.network.shrunk(final.state.keep, final.checkpoint.weights)
+        write_model(sitting.folder.path / f"{name}.keras", model)
+    content = sitting.network.to_tflite(model)
+    write_file(sitting.folder.path / f"{name}.tflite", content)
+    return content
+
+
+def _result(
+    sitting: Sitting, name: str, final: Final, cost: Cost, content: bytes, measured: Measured
+) -> NetworkResult:
+    weights = final.checkpoint.weights
+    score = sitting.trainer.score(weights, sitting.data.test)
+    quantized = sitting.request.quantize == "int8"
+    return NetworkResult(
+        name=name,
+        widths=final.state.widths,
+        cost=priced(cost),
+        measured=measured,
+        holdout_accuracy=sitting.trainer.score(weights, sitting.data.holdout).accuracy,
+        test_accuracy=score.accuracy,
+        test_loss=score.loss,
+        tflite_accuracy=tflite_accuracy(content, sitting.data) if quantized else None,
+        steps_trained=final.state.steps_trained,
+    )

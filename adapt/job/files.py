@@ -1,0 +1,88 @@
+"""Files that are whole or absent, locks that a kill frees, and a disk that says no."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from adapt.errors import Busy, InputError
+
+__all__ = ["disk_errors", "locked", "to_json", "write_file", "write_model"]
+
+# Digits of the largest process id.
+_MAX_PID_TEXT = 32
+
+
+def write_file(path: Path, content: bytes | memoryview) -> None:
+    """Put `content` at `path`: all of it or nothing, whatever happens; the folder must exist.
+
+    OSError where the disk refuses; what was at `path` is then still there.
+    """
+    beside = path.with_name(path.name + ".part")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)  # A full disk is glad of every byte.
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_model(path: Path, model: Any) -> None:
+    """Put a Keras model at `path`, all of it or nothing; the folder must exist."""
+    with tempfile.TemporaryDirectory(prefix="adapt-") as scratch:
+        file = Path(scratch) / path.name
+        model.save(file)
+        write_file(path, file.read_bytes())
+
+
+def to_json(values: BaseModel) -> bytes:
+    """`values` as JSON that reads back to the same, NaN and infinite losses included."""
+    # pydantic's own writer turns those into null, which is not a number any more.
+    return json.dumps(values.model_dump(mode="json"), indent=1).encode()
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file `path`; Busy where another process holds it. Free again after a kill."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read(_MAX_PID_TEXT).strip()
+            raise Busy(
+                f"{what} is in use by process {holder or 'unknown'}",
+                "Wait for it to end, or stop it.",
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextmanager
+def disk_errors(folder: Path, todo: str) -> Iterator[None]:
+    """Turn what the disk refuses inside into InputError; `folder` is named where no file is."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot read or write {error.filename or folder}: {error.strerror or error}", todo
+        ) from error

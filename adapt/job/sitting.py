@@ -1,0 +1,167 @@
+"""One sitting of a job: everything that is read and opened for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from adapt.budget import Budget
+from adapt.cost.base import Missing
+from adapt.cost.counts import MacCount
+from adapt.cost.pricer import Pricer
+from adapt.cost.table import TableLatency
+from adapt.errors import DeviceError
+from adapt.fleet.device import Device, MeasureOptions
+from adapt.job.account import Ledger
+from adapt.job.folder import Conditions, JobFolder
+from adapt.job.request import JobRequest
+from adapt.methods.base import State
+from adapt.network.elastic import ElasticNetwork
+from adapt.network.load import Network, load_model
+from adapt.refresh import measure_kernels
+from adapt.training.data import Data, DataOptions, load_data
+from adapt.training.finetune import Trainer
+from lookup_tables.kernel import Kernel, Platform
+from lookup_tables.store import Store
+
+__all__ = ["Listener", "Sitting"]
+
+_T = TypeVar("_T")
+
+# Inputs that calibrate an int8 network; a few hundred settle the ranges.
+_CALIBRATION_EXAMPLES = 200
+
+# Resources that every result states, budgeted or not.
+_REPORTED = ("latency", "macs", "params", "size", "memory")
+
+
+class Listener(Protocol):
+    """Who is told how a job gets on."""
+
+    def began(self, folder: Path) -> None:
+        """The job in `folder` has what it needs, and can be resumed from now on."""
+        ...
+
+    def notify(self, line: str) -> None:
+        """One line about what goes on now."""
+        ...
+
+    def measuring(self, done: int, total: int) -> None:
+        """So many of the kernels to be measured are."""
+        ...
+
+    def advanced(self, track: str, state: State) -> None:
+        """A step is complete; `track` is empty for the job itself, else the baseline's name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """What one sitting of a job works with.
+
+    `pricer` prices what the budget limits, `reporter` what every result states.
+    """
+
+    folder: JobFolder
+    request: JobRequest
+    network: Network
+    data: Data
+    trainer: Trainer
+    store: Store
+    device: Device
+    options: MeasureOptions
+    platform: Platform
+    pricer: Pricer
+    reporter: Pricer
+    listener: Listener
+    ledger: Ledger
+
+    @classmethod
+    def open(
+        cls, folder: JobFolder, store: Store, device: Device, listener: Listener
+    ) -> Sitting:
+        """Read the network and the data, and ask the device who it is.
+
+        Raises InputError where any of them is not what earlier sittings found.
+        """
+        ledger = Ledger()
+        request = folder.request
+        listener.notify(f"reading {request.model} and {request.data}")
+        with ledger.timed("reading"):
+            model = load_model(request.model)
+            data = _read_data(request, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1])
+            samples = _calibration(data) if request.quantize == "int8" else None
+            network = Network(model, quantized_samples=samples)
+            options = MeasureOptions(
+                backend=request.backend,
+                threads=request.device_threads,
+                core_mask=request.core_mask,
+            )
+            platform = device.platform(options.backend, options.threads, options.core_mask)
+            models = (TableLatency(store, platform), MacCount())
+            pricer = Pricer(network, models, Budget.parse(request.budget).resources)
+            elastic = ElasticNetwork(model, network.groups)
+            trainer = Trainer(elastic, data, batch=request.settings.batch)
+        folder.check(Conditions(data_sha256=data.digest, platform=str(platform)))
+        return cls(
+            folder=folder,
+            request=request,
+            network=network,
+            data=data,
+            trainer=trainer,
+            store=store,
+            device=device,
+            options=options,
+            platform=platform,
+            pricer=pricer,
+            reporter=Pricer(network, models, _REPORTED),
+            listener=listener,
+            ledger=ledger,
+        )
+
+    def priced(self, question: Callable[[], _T]) -> _T:
+        """The answer to `question`, measuring the kernels that it lacks until it has all."""
+        while True:
+            try:
+                return question()
+            except Missing as lack:
+                self._measure(lack.kernels)
+
+    def _measure(self, kernels: Iterable[Kernel]) -> None:
+        with self.ledger.timed("measuring"):
+            refreshed = measure_kernels(
+                self.store,
+                self.device,
+                kernels,
+                options=self.options,
+                on_progress=self.listener.measuring,
+            )
+        self.ledger.measured(len(refreshed.measured))
+        for kernel, verdict in refreshed.failed.items():
+            raise DeviceError(
+                f"{self.device.name} could not time the kernel {kernel}"
+                f" ({verdict.reason}: {verdict.detail})",
+                "Quieten the device, or use another backend in a new job.",
+            )
+
+
+def _read_data(request: JobRequest, input_shape: tuple[int, ...], outputs: int) -> Data:
+    directory = str(request.directory or "")
+    if directory and directory not in sys.path:
+        sys.path.append(directory)  # Not first, where it could hide Python's own modules.
+    options = DataOptions(
+        holdout=request.holdout, pixel_range=request.pixel_range, resize=request.resize
+    )
+    return load_data(request.data, input_shape, int(outputs), options)
+
+
+def _calibration(data: Data) -> list[np.ndarray]:
+    """Training inputs, each with batch 1, from all over the split: folders come class by class."""
+    count = min(_CALIBRATION_EXAMPLES, len(data.train))
+    index = np.linspace(0, len(data.train) - 1, count).round().astype(int)
+    return [example[None] for example in data.prepared(data.train.inputs[index])]

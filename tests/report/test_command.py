@@ -1,0 +1,84 @@
+"""The command in the report is one that the command line takes, and asks for the same job."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapt.budget import RESOURCES, Budget
+from adapt.cli import run
+from adapt.job import JobRequest
+from adapt.methods.base import Settings
+from adapt.report.command import budget_for, command
+
+Make = Callable[..., JobRequest]
+
+
+def parsed(text: str) -> dict[str, object]:
+    """The options of `adapt run` that `text` gives, by name; defaults are left out."""
+    words = shlex.split(text)
+    assert words[:2] == ["adapt", "run"]
+    context = run.make_context("run", words[2:])
+    return {
+        name: value
+        for name, value in context.params.items()
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    }
+
+
+def test_a_plain_job_takes_few_options(request_of: Make) -> None:
+    assert parsed(command(request_of(compare=[]))) == {
+        "model": Path("/models/resnet8.h5"),
+        "data": "/data/cifar10",
+        "budgets": ("latency=50%",),
+        "threads": 2,
+    }
+
+
+def test_every_option_comes_back(request_of: Make) -> None:
+    short, long = {"short_steps": 1, "short_rate": 0.5}, {"long_steps": 2, "long_rate": 0.25}
+    settings = Settings(batch=7, first_step=0.1, decay=1, **short, **long)
+    request = request_of(
+        model=Path("/my models/a;b $(c).keras"),
+        budget=["latency=1.5ms", "macs=6M"],
+        holdout=0.2,
+        pixel_range=(-1.0, 1.0),
+        resize=True,
+        quantize="int8",
+        agent_python=Path("/opt/agent/bin/python"),
+        backend="builtin",
+        device_threads=4,
+        core_mask=0xF0,
+        seed=5,
+        settings=settings,
+    )
+    given = parsed(command(request))
+    assert given.pop("model") == request.model
+    assert given.pop("budgets") == tuple(request.budget)
+    assert given.pop("compare") == tuple(request.compare)
+    assert given.pop("core_mask") == str(request.core_mask)
+    for name, value in given.items():
+        assert value == getattr(settings if hasattr(settings, name) else request, name), name
+    unnamed = {"model", "model_sha256", "budget", "compare", "core_mask", "settings"}
+    # Left at their defaults above.
+    unnamed |= {"method", "device"}
+    assert given.keys() == (JobRequest.model_fields.keys() - unnamed) | Settings.model_fields.keys()
+
+
+def test_another_budget_replaces_the_first(request_of: Make) -> None:
+    assert parsed(command(request_of(), ["macs=3M"]))["budgets"] == ("macs=3M",)
+
+
+@given(
+    resource=st.sampled_from(list(RESOURCES)),
+    value=st.floats(min_value=0.01, max_value=1e12),
+)
+def test_a_budget_for_a_value_allows_just_that(resource: str, value: float) -> None:
+    (limit,) = Budget.parse([budget_for(resource, value)]).limits
+    assert limit.value >= value * (1 - 1e-9)
+    assert limit.value == pytest.approx(value, rel=0.011, abs=0.01)

@@ -1,0 +1,56 @@
+"""The summary in the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from adapt.job import Measured
+from adapt.report import summary
+
+Make = Callable[..., Any]
+
+
+def test_says_the_verdict_the_networks_and_the_files(request_of: Make, result_of: Make) -> None:
+    lines = summary(request_of(), result_of(), Path("jobs/resnet8-1")).splitlines()
+    assert lines[0].startswith("budget latency=50% on Pixel 6")
+    assert lines[0].endswith(": met")
+    assert lines[3].split() == [
+        "adapted", "12.5", "us", "49.0%", "12.2", "us", "1.47", "M", "58.8", "k", "89.00%",
+    ]  # fmt: skip
+    assert [line.split()[-1] for line in lines[5:]] == [
+        "jobs/resnet8-1/adapted.keras",
+        "jobs/resnet8-1/adapted.tflite",
+        "jobs/resnet8-1/report.html",
+    ]
+
+
+def test_columns_line_up(request_of: Make, result_of: Make) -> None:
+    table = summary(request_of(), result_of(), Path("jobs")).splitlines()[1:5]
+    assert len({len(line) for line in table}) == 1
+
+
+def test_accuracy_is_that_of_the_int8_file(
+    request_of: Make, result_of: Make, network_of: Make
+) -> None:
+    networks = [
+        network_of("original", 1.0, 0.9, tflite_accuracy=0.885),
+        network_of("adapted", 0.49, 0.89, tflite_accuracy=0.875),
+    ]
+    text = summary(request_of(quantize="int8"), result_of(networks=networks), Path("jobs"))
+    assert "87.50%" in text
+    assert "89.00%" not in text
+
+
+def test_odd_values_are_dashes(request_of: Make, result_of: Make, network_of: Make) -> None:
+    odd = Measured(sha256="00" * 32, latency_us=math.nan, relative_error=math.inf, runs=0)
+    networks = [
+        network_of("original", 1.0, 0.9, measured=odd, cost={}),
+        network_of("adapted", 0.49, math.nan),
+    ]
+    text = summary(request_of(), result_of(networks=networks), Path("jobs"))
+    assert text.splitlines()[2].split() == ["original", "—", "—", "—", "—", "—", "90.00%"]
+    assert "not known" in text.splitlines()[0]
+    assert "nan" not in text.lower()
