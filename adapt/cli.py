@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from adapt.errors import AdaptError, Interrupted, UsageError
+from adapt.errors import AdaptError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from adapt.job import JobFolder
@@ -23,14 +24,30 @@ or job; 6 lookup table; 75 busy; 130 interrupted (resume with `adapt resume`).""
 
 
 class _Group(click.Group):
-    """A group that turns AdaptError into its message and exit code."""
+    """A group that turns errors into one message and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        signal.signal(signal.SIGTERM, _interrupt)
         try:
             return super().invoke(ctx)
         except AdaptError as error:
-            click.echo(f"adapt: {error}", err=True)
-            ctx.exit(error.exit_code)
+            _fail(ctx, error)
+        except KeyboardInterrupt:
+            _fail(ctx, Interrupted("stopped"))
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # `| head` has read enough; click ends in silence.
+                raise
+            _fail(ctx, InputError(f"{error.filename or 'a file'}: {error.strerror or error}"))
+
+
+def _interrupt(signal_number: int, frame: object) -> NoReturn:
+    """SIGTERM stops a run as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def _fail(ctx: click.Context, error: AdaptError) -> NoReturn:
+    click.echo(f"adapt: {error}", err=True)
+    ctx.exit(error.exit_code)
 
 
 @click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +61,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         ("--batch", int, "Examples of one training step.  [default: 128]"),
         ("--short-steps", int, "Training steps of each proposal.  [default: 40]"),
-        ("--short-rate", float, "Learning rate of these.  [default: 0.0005]"),
+        ("--short-rate", float, "Learning rate of these.  [default: 0.001]"),
         ("--long-steps", int, "Training steps of the result.  [default: 600]"),
         ("--long-rate", float, "Highest learning rate of these.  [default: 0.003]"),
         ("--first-step", float, "First tightening, share of the original cost.  [default: 0.05]"),
@@ -112,7 +129,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
     help="Kernels of the measured runtime.",
 )
-@click.option("--device-threads", type=int, default=1, show_default=True, help="Its threads.")
+@click.option(
+    "--device-threads",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Its threads.",
+)
 @click.option("--core-mask", default="0", show_default=True, help="Its cores, bit i for CPU i.")
 @click.option(
     "--agent-python",
@@ -120,8 +143,19 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     default=None,
     help="Python that runs the agent, for another runtime.",
 )
-@click.option("--threads", type=int, default=None, help="Threads of training.  [default: all]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    default=None,
+    help="Threads of training.  [default: all]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, (1 << 31) - 1),
+    default=0,
+    show_default=True,
+    help="Of every random choice.",
+)
 @click.option("--tables", type=click.Path(path_type=Path), default=None, help="Table file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @_training_options
@@ -132,7 +166,7 @@ def run(**options: Any) -> None:
     Budget.parse(options["budgets"])  # Before seconds of imports: a slip in the syntax is quick.
     _refuse_unknown_device(options["device"])
     folder = _new_job(options)
-    _carry_out(folder, options["tables"], as_json=options["as_json"])
+    _carry_out(folder, None, as_json=options["as_json"], fresh=True)
 
 
 @main.command()
@@ -142,13 +176,14 @@ def run(**options: Any) -> None:
 def resume(job: Path, tables: Path | None, as_json: bool) -> None:
     """Go on with an interrupted JOB: its folder, or its name among the jobs."""
     from adapt.config import load_config
+    from adapt.telemetry import import_tensorflow
 
     inside = load_config().jobs / job
-    _import_tensorflow()
+    import_tensorflow()
     from adapt.job import JobFolder
 
     path = inside if not job.exists() and inside.exists() else job
-    _carry_out(JobFolder.open(path), tables, as_json=as_json)
+    _carry_out(JobFolder.open(path), tables, as_json=as_json, fresh=False)
 
 
 def _refuse_unknown_device(name: str) -> None:
@@ -158,63 +193,66 @@ def _refuse_unknown_device(name: str) -> None:
         )
 
 
-def _import_tensorflow() -> None:
-    from adapt.telemetry import import_tensorflow
-
-    import_tensorflow()
-
-
 def _new_job(options: dict[str, Any]) -> JobFolder:
     """A job folder for what the options of `run` ask for."""
-    _import_tensorflow()
+    from adapt.telemetry import import_tensorflow
+
+    core_mask = _core_mask(options["core_mask"])
+    import_tensorflow()
     from pydantic import ValidationError
 
     from adapt.config import load_config
     from adapt.job import JobFolder, JobRequest
     from adapt.methods.base import Settings
-    from adapt.network.load import file_digest, load_model
-    from adapt.training.finetune import pin_threads
 
-    threads = options["threads"] or len(os.sched_getaffinity(0))
-    pin_threads(threads)  # Before TensorFlow starts its threads to load the model.
-    load_model(options["model"])  # A bad file should not leave a job folder behind.
     turned = {name: options[name] for name in Settings.model_fields if options[name] is not None}
+    # Those options that are fields of the request as they stand.
+    plain = {name: options[name] for name in JobRequest.model_fields if name in options}
+    derived = {
+        "model": options["model"].resolve(),
+        "model_sha256": _digest(options["model"]),
+        "data": _absolute(options["data"]),
+        "directory": Path.cwd(),
+        "budget": list(options["budgets"]),
+        "compare": list(options["compare"]),
+        "agent_python": _absolute_program(options["agent_python"]),
+        "core_mask": core_mask,
+        "threads": options["threads"] or len(os.sched_getaffinity(0)),
+        "tables": options["tables"] and options["tables"].absolute(),
+    }
     try:
-        request = JobRequest(
-            model=options["model"].resolve(),
-            model_sha256=file_digest(options["model"]),
-            data=_absolute(options["data"]),
-            holdout=options["holdout"],
-            pixel_range=options["pixel_range"],
-            resize=options["resize"],
-            budget=list(options["budgets"]),
-            method=options["method"],
-            compare=list(options["compare"]),
-            quantize=options["quantize"],
-            device=options["device"],
-            agent_python=options["agent_python"],
-            backend=options["backend"],
-            device_threads=options["device_threads"],
-            core_mask=_core_mask(options["core_mask"]),
-            threads=threads,
-            seed=options["seed"],
-            settings=Settings(**turned),
-        )
+        request = JobRequest(**{**plain, **derived, "settings": Settings(**turned)})
     except ValidationError as error:
         _refuse_value(error)
-    path = options["output"] or _free_folder(load_config().jobs, options["model"].stem)
-    return JobFolder.create(path, request)
+    if options["output"]:
+        return JobFolder.create(options["output"], request)
+    stem = re.sub(r"[^A-Za-z0-9._-]", "-", options["model"].stem)
+    return JobFolder.create_numbered(load_config().jobs, stem, request)
+
+
+def _digest(model: Path) -> str:
+    """SHA-256 of the model file; empty where there is none, of which loading it says more."""
+    from adapt.network.load import file_digest
+
+    return file_digest(model) if model.is_file() else ""
 
 
 def _refuse_value(error: Any) -> NoReturn:
     first = error.errors()[0]
-    flag = "--" + str(first["loc"][-1]).replace("_", "-")
-    raise UsageError(f"{flag} {first['input']}: {first['msg']}", "See adapt run --help.") from error
+    names = [part for part in first["loc"] if isinstance(part, str)]
+    flag = f"--{names[-1].replace('_', '-')} {first['input']}: " if names else ""
+    message = first["msg"].removeprefix("Value error, ")
+    raise UsageError(f"{flag}{message}", "See adapt run --help.") from error
 
 
 def _absolute(data: str) -> str:
     """Paths as absolute ones, so that a job can be resumed from elsewhere."""
     return str(Path(data).resolve()) if Path(data).exists() else data
+
+
+def _absolute_program(program: Path | None) -> Path | None:
+    """A path as an absolute one, links kept: they say which environment a Python belongs to."""
+    return program.absolute() if program and program.exists() else program
 
 
 def _core_mask(text: str) -> int:
@@ -224,37 +262,27 @@ def _core_mask(text: str) -> int:
         raise UsageError(f"not a core mask: {text!r}", "Give a number such as 0xf0.") from error
 
 
-def _free_folder(jobs: Path, stem: str) -> Path:
-    """The first <stem>-<number> that does not exist yet."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", stem)
-    number = 1
-    while (jobs / f"{name}-{number}").exists():
-        number += 1
-    return jobs / f"{name}-{number}"
-
-
-def _carry_out(folder: JobFolder, tables: Path | None, *, as_json: bool) -> None:
+def _carry_out(folder: JobFolder, tables: Path | None, *, as_json: bool, fresh: bool) -> None:
     """Run the job, show how it gets on, write the report and print the result."""
     from adapt.config import load_config
-    from adapt.job import execute
+    from adapt.job import execute, resume_command
     from adapt.progress import listener
     from adapt.report import summary, write_report
+    from adapt.telemetry import stdout_on_stderr
 
-    def interrupted(signal_number: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupted)
     config = load_config()
-    click.echo(f"job {folder.path}", err=True)
+    request = folder.request
+    table_file = tables or request.tables or config.table_file
     try:
-        with listener() as watcher:
+        with stdout_on_stderr(), listener() as watcher:
             result = execute(
-                folder, home=config.home, tables=tables or config.table_file, listener=watcher
+                folder, home=config.home, tables=table_file, listener=watcher, fresh=fresh
             )
+            write_report(folder.path / "report.html", request, result)
     except KeyboardInterrupt as error:
-        raise Interrupted("stopped", f"Go on with: adapt resume {folder.path}") from error
-    write_report(folder.path / "report.html", folder.request, result)
+        todo = f"Go on with: {resume_command(folder.path)}"
+        raise Interrupted("stopped", todo) from error
     if as_json:
         click.echo(result.model_dump_json(indent=1))
     else:
-        click.echo(summary(folder.request, result, folder.path))
+        click.echo(summary(request, result, folder.path))

@@ -13,7 +13,7 @@ from typing import IO
 
 import structlog
 
-__all__ = ["configure_logging", "import_tensorflow", "muted"]
+__all__ = ["configure_logging", "import_tensorflow", "muted", "stdout_on_stderr"]
 
 
 def configure_logging(*, verbose: bool) -> None:
@@ -55,6 +55,23 @@ def muted(*streams: IO[str]) -> Iterator[IO[bytes]]:
                 for descriptor, copy in reversed(saved):
                     os.dup2(copy, descriptor)
                     os.close(copy)
+
+
+@contextmanager
+def stdout_on_stderr() -> Iterator[None]:
+    """Send what anything inside prints on stdout, native code included, to stderr."""
+    stdout, stderr = sys.__stdout__ or sys.stdout, sys.__stderr__ or sys.stderr
+    stdout.flush()
+    saved = os.dup(stdout.fileno())
+    try:
+        os.dup2(stderr.fileno(), stdout.fileno())
+        yield
+    finally:
+        try:
+            stdout.flush()
+        finally:
+            os.dup2(saved, stdout.fileno())
+            os.close(saved)
 
 
 def import_tensorflow() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from adapt.budget import Budget
 from adapt.cost.table import open_table
 from adapt.errors import (
+    AdaptError,
     BudgetUnreachable,
-    Busy,
     DeviceError,
     InputError,
     TableError,
@@ -20,7 +20,7 @@ from adapt.errors import (
 )
 from adapt.fleet.local import LocalDevice
 from adapt.job.comparison import Final, compare
-from adapt.job.files import disk_errors, locked, write_model
+from adapt.job.files import DiskError, disk_errors, locked, write_model
 from adapt.job.folder import JobFolder
 from adapt.job.journal import Step
 from adapt.job.request import JobRequest
@@ -41,16 +41,18 @@ def execute(
 
     `home` holds the locks, `tables` is the table file. Raises AdaptError of the kind that fits;
     what was journalled stays, and a second call goes on from there. A `fresh` job that cannot
-    begin for a reason that resuming would not mend, such as bad data, leaves no folder.
+    begin, because of bad data or a device that cannot be opened, leaves no folder.
     """
     if (result := folder.result) is not None:
         return result
     request = folder.request
     with ExitStack() as stack:
         stack.enter_context(_resumable(folder))
+        stack.enter_context(disk_errors(folder.path))
         stack.enter_context(locked(folder.path / "lock", f"the job {folder.path}"))
         if fresh:
             stack.enter_context(_discarded_unless_begun(folder))
+            stack.enter_context(disk_errors(folder.path))
         else:
             _check_model(request)
         stack.enter_context(locked(home / "locks" / "local.lock", "the device local"))
@@ -71,21 +73,24 @@ def resume_command(folder: Path) -> str:
 @contextmanager
 def _resumable(folder: JobFolder) -> Iterator[None]:
     """Add to errors that pass how to go on after them."""
-    todo = f"Go on with: {resume_command(folder.path)}"
     try:
-        with disk_errors(folder.path, f"Make room, or mend the permissions. {todo}"):
-            yield
-    except (DeviceError, TableError) as error:
-        error.todo = f"{error.todo}\n  {todo}" if error.todo else todo
+        yield
+    except (DeviceError, DiskError, TableError) as error:
+        if folder.exists:
+            todo = f"Go on with: {resume_command(folder.path)}"
+            error.todo = f"{error.todo}\n  {todo}" if error.todo else todo
         raise
 
 
 @contextmanager
 def _discarded_unless_begun(folder: JobFolder) -> Iterator[None]:
+    """Remove the folder where an error that passes means that the job never began."""
     try:
         yield
-    except (BudgetUnreachable, Busy, InputError, UsageError):
-        if not folder.begun:
+    except AdaptError as error:
+        hopeless = isinstance(error, BudgetUnreachable | InputError | UsageError)
+        hopeless = hopeless and not isinstance(error, DiskError)
+        if not folder.begun and (hopeless or not folder.prepared):
             folder.discard()
         raise
 

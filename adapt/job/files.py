@@ -15,10 +15,14 @@ from pydantic import BaseModel
 
 from adapt.errors import Busy, InputError
 
-__all__ = ["disk_errors", "locked", "to_json", "write_file", "write_model"]
+__all__ = ["DiskError", "disk_errors", "locked", "to_json", "write_file", "write_model"]
 
 # Digits of the largest process id.
 _MAX_PID_TEXT = 32
+
+
+class DiskError(InputError):
+    """A job's files cannot be read or written; the job can go on once they can."""
 
 
 def write_file(path: Path, content: bytes | memoryview) -> None:
@@ -78,11 +82,12 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def disk_errors(folder: Path, todo: str) -> Iterator[None]:
-    """Turn what the disk refuses inside into InputError; `folder` is named where no file is."""
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses inside into DiskError; `folder` is named where no file is."""
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"cannot read or write {error.filename or folder}: {error.strerror or error}", todo
+        raise DiskError(
+            f"cannot read or write {error.filename or folder}: {error.strerror or error}",
+            "Make room, or mend the permissions.",
         ) from error

@@ -113,6 +113,16 @@ class JobFolder:
         return self._read().result
 
     @property
+    def exists(self) -> bool:
+        """Whether there is a job to go on with."""
+        return (self.path / "job.json").exists()
+
+    @property
+    def prepared(self) -> bool:
+        """Whether a sitting has read the network and the data, and met the device."""
+        return self._read().conditions is not None
+
+    @property
     def begun(self) -> bool:
         """Whether a step was completed, so that resuming saves work."""
         return bool(self.journal().numbers())

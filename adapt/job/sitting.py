@@ -82,9 +82,7 @@ class Sitting:
     ledger: Ledger
 
     @classmethod
-    def open(
-        cls, folder: JobFolder, store: Store, device: Device, listener: Listener
-    ) -> Sitting:
+    def open(cls, folder: JobFolder, store: Store, device: Device, listener: Listener) -> Sitting:
         """Read the network and the data, and ask the device who it is.
 
         Raises InputError where any of them is not what earlier sittings found.

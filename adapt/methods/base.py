@@ -54,7 +54,7 @@ class Settings(BaseModel):
 
     batch: int = Field(default=128, ge=1, le=4096)
     short_steps: int = Field(default=40, ge=0, le=100_000)
-    short_rate: float = Field(default=0.0005, gt=0, le=10)
+    short_rate: float = Field(default=0.001, gt=0, le=10)
     long_steps: int = Field(default=600, ge=0, le=10_000_000)
     long_rate: float = Field(default=0.003, gt=0, le=10)
     first_step: float = Field(default=0.05, gt=0, le=1)

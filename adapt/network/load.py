@@ -42,7 +42,8 @@ _FOREIGN = {
     ".pb": ("a TensorFlow graph", _SAVED_MODEL),
 }
 
-_LEGACY_SUFFIXES = (".h5", ".hdf5")
+_KERAS_SUFFIXES: tuple[str, ...] = (".keras",)
+_LEGACY_SUFFIXES: tuple[str, ...] = (".h5", ".hdf5")
 _HDF5 = b"\x89HDF"
 _ZIP = b"PK"
 
@@ -168,7 +169,7 @@ def _refuse_foreign(path: Path) -> None:
     if head.startswith(_HDF5):
         right = _LEGACY_SUFFIXES
     elif zipfile.is_zipfile(path):
-        right = (".keras",)
+        right = _KERAS_SUFFIXES
     elif not head or head.startswith(_ZIP):
         raise InputError(f"{path} is not complete", "Copy or save it again.")
     else:

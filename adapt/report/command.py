@@ -23,6 +23,7 @@ _PLAIN_OPTIONS = (
     "agent_python",
     "holdout",
     "seed",
+    "tables",
 )
 
 # Amounts from here on are rounded to whole units, smaller ones to hundredths.
@@ -30,7 +31,10 @@ _WHOLE_UNITS_FROM = 100.0
 
 
 def command(request: JobRequest, budget: Sequence[str] | None = None) -> str:
-    """The shell command that asks for `request`, or for the same with another `budget`."""
+    """The shell command that asks for `request`, or for the same with another `budget`.
+
+    Where the request names a directory for the modules of its data, run it there.
+    """
     words = ["adapt", "run", "--model", str(request.model), "--data", request.data]
     for text in request.budget if budget is None else budget:
         words += ["--budget", text]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,15 @@ from adapt.budget import RESOURCES
 from adapt.job.result import JobResult, NetworkResult
 from adapt.report.svg import Plot, add_legend, inline_svg, label, light, new_axes
 from adapt.report.tables import cost_value, resource_label
-from adapt.report.values import amount, known, micro, percent, shipped_accuracy
+from adapt.report.values import amount, known, micro, percent, ratio, shipped_accuracy
 
 __all__ = ["accuracy_plot"]
 
 # An axis of accuracies spans at least this many points, lest noise look like a trend.
 _LEAST_SPAN = 2.0
+
+# Limits that differ by no more than this share would be drawn as one blurred line.
+_SAME_LIMIT = 0.005
 
 _BASELINE_MARKERS = "^vP*X"
 
@@ -75,16 +78,20 @@ class _Curve:
         return low - 2 * margin, high + margin
 
 
-def accuracy_plot(result: JobResult, name: str) -> Plot | None:
-    """Accuracy against the budgeted resource: the family, the proposals and the final networks."""
+def accuracy_plot(
+    result: JobResult, name: str, *, allowed: Mapping[str, float | None]
+) -> Plot | None:
+    """Accuracy against the budgeted resource: the family, the proposals and the final networks.
+
+    `allowed` are the limits that the final networks are held against, in each resource's unit.
+    """
     curve = _Curve.of(result)
     if not curve.kept:
         return None
     figure, axes = new_axes()
     factor, axis_label = _axis(curve.resource, max(x for x, _ in curve.kept))
     _draw_search(axes, curve, factor)
-    if (limit := known(result.limits[curve.resource])) is not None:
-        axes.axvline(limit / factor, color=light("limit"), linestyle="--", label="budget")
+    _draw_limits(axes, result.limits[curve.resource], allowed.get(curve.resource), factor)
     baselines = iter(_BASELINE_MARKERS * len(curve.finals))
     for network, (x, y) in curve.finals:
         marker, colour = _looks(network.name, baselines)
@@ -112,6 +119,20 @@ def _draw_search(axes: Any, curve: _Curve, factor: float) -> None:
             x = [x / factor for x, _ in points]
             y = [y * 100 for _, y in points]
             axes.plot(x, y, style, color=light(colour), markersize=4.5, linewidth=1.2, label=text)
+
+
+def _draw_limits(axes: Any, searched: float, final: float | None, factor: float) -> None:
+    """The limit of the search and that of the final networks, as one line where they are close.
+
+    Half of the predicted latency is not quite half of the measured one.
+    """
+    apart = (share := ratio(final, searched)) is not None and abs(share - 1) > _SAME_LIMIT
+    limits: list[tuple[str, float | None, str]] = [("budget", searched, "--")]
+    if apart:
+        limits = [("budget of search", searched, ":"), ("budget, measured", final, "--")]
+    for text, value, style in limits:
+        if (limit := known(value)) is not None:
+            axes.axvline(limit / factor, color=light("limit"), linestyle=style, label=text)
 
 
 def _looks(name: str, baselines: Iterable[str]) -> tuple[str, str]:

@@ -32,5 +32,5 @@ def render_report(request: JobRequest, result: JobResult) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    story = tell(request, result, draw_plots(result))
+    story = tell(request, result, draw_plots(request, result))
     return environment.get_template("template.html").render(story=story, colours=COLOURS.values())

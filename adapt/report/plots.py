@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 from matplotlib.ticker import MaxNLocator
 
+from adapt.job.request import JobRequest
 from adapt.job.result import JobResult
 from adapt.report.curve import accuracy_plot
 from adapt.report.svg import (
@@ -21,6 +23,7 @@ from adapt.report.svg import (
 )
 from adapt.report.tables import cost_value, first_cost
 from adapt.report.values import duration, known, percent, ratio
+from adapt.report.verdict import check_limits
 
 __all__ = ["draw_plots"]
 
@@ -43,10 +46,11 @@ _PHASES = {
 }
 
 
-def draw_plots(result: JobResult) -> list[Plot]:
+def draw_plots(request: JobRequest, result: JobResult) -> list[Plot]:
     """Every figure that the result has data for."""
+    allowed = {c.limit.resource: c.allowed for c in check_limits(request, result)}
     drawings: dict[str, Callable[[JobResult, str], Plot | None]] = {
-        "accuracy": accuracy_plot,
+        "accuracy": partial(accuracy_plot, allowed=allowed),
         "cost": _cost,
         "time": _time,
         "widths": _widths,

@@ -83,6 +83,7 @@ class Story:
     kept_whole: list[str]
     facts: list[tuple[str, str]]
     command: str
+    directory: str
 
 
 def tell(request: JobRequest, result: JobResult, plots: list[Plot]) -> Story:
@@ -111,6 +112,7 @@ def tell(request: JobRequest, result: JobResult, plots: list[Plot]) -> Story:
         kept_whole=result.kept_whole,
         facts=_facts(request, result),
         command=command(request),
+        directory=str(request.directory or ""),
     )
 
 

@@ -106,9 +106,13 @@ def add_legend(figure: Figure, columns: int = 3) -> None:
     )
 
 
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def label(name: str) -> str:
     """`name` in a form that a figure can draw: printable, on one line and not too long."""
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    clean = _printable(name)
     if len(clean) <= _LABEL_CHARACTERS:
         return clean
     # The end of a layer's path tells more than its middle.
@@ -171,7 +175,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
         _adopt(element, name)
     for attribute in ("width", "height", "version"):
         root.attrib.pop(attribute, None)
-    root.attrib.update({"class": "plot", "role": "img", "aria-label": description})
+    root.attrib.update({"class": "plot", "role": "img", "aria-label": _printable(description)})
     return ET.tostring(root, encoding="unicode")
 
 

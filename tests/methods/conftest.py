@@ -1,5 +1,152 @@
-"""TensorFlow without its greetings, before the test modules import it."""
+"""A bench with the bundled network, and a device that is a staircase."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
 
 from adapt.telemetry import import_tensorflow
 
 import_tensorflow()
+
+from adapt.budget import Budget
+from adapt.cost import Amount, Cost, CostModel, MacCount, Missing, Origin
+from adapt.cost.pricer import Pricer
+from adapt.methods import METHODS
+from adapt.methods.base import Bench, Phase, Settings, State
+from adapt.network.load import Network
+from adapt.training.data import Data
+from adapt.training.finetune import Checkpoint, Trainer
+from lookup_tables.kernel import Kernel
+
+# Of 135 examples held out: so few that proposals are often equally accurate.
+HOLDOUT = 24
+# As many steps as the bundled network could ever take are far fewer than this.
+MAX_STEPS = 200
+
+
+def staircase_us(kernel: Kernel) -> float:
+    """Latency of a kernel that steps by 8 channels in and out."""
+    source, target = kernel.inputs[0], kernel.outputs[0]
+    assert source is not None
+    channels = -(-source.shape[-1] // 8) * -(-target.shape[-1] // 8)
+    return 1.0 + 0.01 * channels * math.prod(target.shape[:-1])
+
+
+class Staircase:
+    """Latency by `staircase_us`, of the kernels that have been measured."""
+
+    resources: frozenset[str] = frozenset({"latency"})
+
+    def __init__(self) -> None:
+        self.measured: set[Kernel] = set()
+
+    def price(self, kernels: Sequence[Kernel]) -> Cost:
+        parts = self.price_each(kernels)
+        return Cost({"latency": Amount.total(part["latency"] for part in parts)})
+
+    def price_each(self, kernels: Sequence[Kernel]) -> list[Cost]:
+        missing = [kernel for kernel in kernels if kernel not in self.measured]
+        if missing:
+            raise Missing(missing)
+        times = map(staircase_us, kernels)
+        return [Cost({"latency": Amount.of(Origin.MEASURED, time)}) for time in times]
+
+
+class Counted:
+    """A trainer that counts how often it was asked."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self.asked = 0
+
+    def train(self, *arguments: Any, **options: Any) -> Checkpoint:
+        self.asked += 1
+        return self._trainer.train(*arguments, **options)
+
+    def score(self, *arguments: Any) -> Any:
+        self.asked += 1
+        return self._trainer.score(*arguments)
+
+
+@dataclass
+class Run:
+    """A method's way from start to end: a state and a checkpoint for each step."""
+
+    bench: Bench
+    model: CostModel
+    limits: Mapping[str, float] = field(default_factory=dict)
+    original: Cost = field(default_factory=lambda: Cost({}))
+    journal: list[tuple[State, Checkpoint]] = field(default_factory=list)
+
+    @property
+    def state(self) -> State:
+        return self.journal[-1][0]
+
+    def price(self, widths: Mapping[str, int]) -> Cost:
+        """What the network costs at `widths`, whether or not its kernels were measured before."""
+        cost: Cost = self.ask(lambda: self.bench.pricer.price(widths))
+        return cost
+
+    def ask(self, question: Callable[[], Any]) -> Any:
+        """The answer; nothing may have been trained before kernels were found missing."""
+        trainer: Any = self.bench.trainer
+        while True:
+            before = trainer.asked
+            try:
+                return question()
+            except Missing as missing:
+                assert isinstance(self.model, Staircase)
+                assert not self.model.measured & set(missing.kernels)
+                assert trainer.asked == before
+                self.model.measured.update(missing.kernels)
+
+
+@dataclass
+class Driver:
+    """Drives methods as a job does: what is missing is measured, then the method asked again."""
+
+    network: Network
+    data: Data
+    trainer: Trainer
+    lines: list[str] = field(default_factory=list)
+
+    def bench(self, resources: Iterable[str], model: CostModel, **settings: Any) -> Bench:
+        """A bench that prices `resources`, latency by `model`."""
+        turned = {"short_steps": 2, "long_steps": 120, "first_step": 0.15, **settings}
+        models = (model, MacCount())
+        counted: Any = Counted(self.trainer)
+        return Bench(
+            network=self.network,
+            data=self.data,
+            trainer=counted,
+            pricer=Pricer(self.network, models, resources),
+            settings=Settings(**turned),
+            seed=3,
+            notify=self.lines.append,
+        )
+
+    def run(self, name: str, *budget: str, model: CostModel | None = None, **settings: Any) -> Run:
+        """The method `name` from its start to its end; latency by `model`, a staircase if None."""
+        parsed, method, model = Budget.parse(budget), METHODS[name], model or Staircase()
+        bench = self.bench(parsed.resources, model, **settings)
+        run = Run(bench, model)
+        run.original = run.price({})
+        run.limits = parsed.resolve(run.original.values_by_resource)
+        state = run.ask(lambda: method.start(bench, run.limits, run.original))
+        run.journal.append((state, Checkpoint(self.network.weights)))
+        while run.state.phase is not Phase.DONE:
+            run.journal.append(run.ask(lambda: method.step(bench, *run.journal[-1])))
+            assert len(run.journal) < MAX_STEPS
+        return run
+
+
+@pytest.fixture(scope="session")
+def driver(digits_network: Network, digits_data: Data, digits_trainer: Trainer) -> Driver:
+    few = replace(digits_data, holdout=digits_data.holdout.take(np.arange(HOLDOUT)))
+    return Driver(digits_network, few, digits_trainer)

@@ -16,9 +16,7 @@ Chain = Callable[..., keras.Model]
 def axes(groups: ChannelGroups, group: str) -> set[tuple[str, int, int]]:
     """(layer, variable, axis) of everything that loses a slice with a filter of the group."""
     filters = groups.groups[groups.index[group]].filters
-    return {
-        (*use.variable, use.axis) for use in groups.uses if np.isin(use.filters, filters).any()
-    }
+    return {(*use.variable, use.axis) for use in groups.uses if np.isin(use.filters, filters).any()}
 
 
 def head(x: Any) -> Any:
@@ -160,7 +158,9 @@ def test_addition_of_concatenations_splits_a_layer_into_two_groups() -> None:
     image = keras.Input((8, 8, 3))
     a, b = layers.Conv2D(4, 1, name="a")(image), layers.Conv2D(5, 1, name="b")(image)
     wide = layers.Conv2D(9, 1, name="wide")(image)
-    groups = find_groups(keras.Model(image, head(layers.Add()([wide, layers.Concatenate()([a, b])]))))
+    groups = find_groups(
+        keras.Model(image, head(layers.Add()([wide, layers.Concatenate()([a, b])])))
+    )
     assert sorted(groups.widths.values()) == [4, 5]
     assert len(set(groups.widths)) == 2
     assert {layer for group in groups.groups for layer in group.layers} == {"a", "b", "wide"}
@@ -258,66 +258,6 @@ def test_plain_average_is_not_the_layer() -> None:
     groups = find_groups(keras.Model(image, layers.Dense(3)(layers.Flatten()(x))))
     assert groups.widths == {"first": 6}
     assert [whole.reason for whole in groups.kept_whole] == ["no rule for Average"]
-
-
-def add_row(x: Any) -> Any:
-    return x + np.arange(8, dtype=np.float32)
-
-
-class Add(layers.Layer):
-    """Mixes channels in spite of its name."""
-
-    def call(self, x: Any) -> Any:
-        return keras.ops.flip(x, -1)
-
-
-def mean_free(x: Any) -> Any:
-    return x - keras.ops.mean(x, -1, keepdims=True)
-
-
-UNSUPPORTED = {
-    "LayerNormalization": (lambda: layers.LayerNormalization(), "no rule for LayerNormalization"),
-    "GroupNormalization": (lambda: layers.GroupNormalization(2), "no rule for GroupNormalization"),
-    "grouped": (lambda: layers.Conv2D(8, 1, groups=2), "2 convolution groups"),
-    "channels first": (
-        lambda: layers.AveragePooling2D(2, 1, "same", data_format="channels_first"), "channels come first",
-    ),
-    "Lambda": (lambda: layers.Lambda(lambda x: x * 2), "no rule for Lambda"),
-    "nested": (lambda: keras.Sequential([layers.Conv2D(8, 1)]), "no rule for Sequential"),
-    "normalised rows": (
-        lambda: layers.BatchNormalization(axis=1), "normalises an axis other than the last",
-    ),
-    "own activation": (
-        lambda: layers.Activation(mean_free),
-        "no rule for the activation mean_free of custom code",
-    ),
-    "gated": (lambda: layers.Activation("glu"), "no rule for the activation glu"),
-    "own class": (lambda: Add(), "no rule for Add"),
-    "constant": (lambda: add_row, "a constant for each channel"),
-    "noise": (
-        lambda: layers.Dropout(0.5, noise_shape=(None, 1, 1, 8)),
-        "its noise has a fixed number of channels",
-    ),
-    "attention": (
-        lambda: lambda x: layers.MultiHeadAttention(2, 4)(x, x), "no rule for MultiHeadAttention",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", UNSUPPORTED)
-def test_unsupported_layer_is_named_and_the_rest_still_shrinks(chain: Chain, case: str) -> None:
-    make, reason = UNSUPPORTED[case]
-    model = chain(
-        layers.Conv2D(6, 1, name="before"),
-        layers.Conv2D(8, 1, name="frozen"),
-        make(),
-        layers.Conv2D(5, 1, name="after"),
-        layers.GlobalAveragePooling2D(),
-        layers.Dense(3),
-    )
-    groups = find_groups(model)
-    assert [whole.reason for whole in groups.kept_whole] == [reason]
-    assert groups.widths == {"before": 6, "after": 5}
 
 
 def test_nothing_is_concluded_from_names() -> None:

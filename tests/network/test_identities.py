@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,7 +36,7 @@ def test_roots_are_the_least_members_of_the_classes(unions: list[tuple[int, int]
 
 
 @given(pairs, st.randoms())
-def test_the_order_of_unions_does_not_matter(unions: list[tuple[int, int]], random) -> None:
+def test_the_order_of_unions_does_not_matter(unions: list[tuple[int, int]], random: Random) -> None:
     shuffled = [pair if random.random() < 0.5 else pair[::-1] for pair in unions]
     random.shuffle(shuffled)
     assert united(shuffled).roots().tolist() == united(unions).roots().tolist()

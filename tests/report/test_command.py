@@ -41,8 +41,15 @@ def test_a_plain_job_takes_few_options(request_of: Make) -> None:
 
 
 def test_every_option_comes_back(request_of: Make) -> None:
-    short, long = {"short_steps": 1, "short_rate": 0.5}, {"long_steps": 2, "long_rate": 0.25}
-    settings = Settings(batch=7, first_step=0.1, decay=1, **short, **long)
+    settings = Settings(
+        batch=7,
+        short_steps=1,
+        short_rate=0.5,
+        long_steps=2,
+        long_rate=0.25,
+        first_step=0.1,
+        decay=1,
+    )
     request = request_of(
         model=Path("/my models/a;b $(c).keras"),
         budget=["latency=1.5ms", "macs=6M"],
@@ -55,6 +62,7 @@ def test_every_option_comes_back(request_of: Make) -> None:
         device_threads=4,
         core_mask=0xF0,
         seed=5,
+        tables=Path("/var/tables.db"),
         settings=settings,
     )
     given = parsed(command(request))
@@ -64,7 +72,7 @@ def test_every_option_comes_back(request_of: Make) -> None:
     assert given.pop("core_mask") == str(request.core_mask)
     for name, value in given.items():
         assert value == getattr(settings if hasattr(settings, name) else request, name), name
-    unnamed = {"model", "model_sha256", "budget", "compare", "core_mask", "settings"}
+    unnamed = {"model", "model_sha256", "budget", "compare", "core_mask", "settings", "directory"}
     # Left at their defaults above.
     unnamed |= {"method", "device"}
     assert given.keys() == (JobRequest.model_fields.keys() - unnamed) | Settings.model_fields.keys()

@@ -90,9 +90,7 @@ def test_colour_and_grey_are_converted_to_what_the_network_takes(tmp_path: Path)
 @pytest.mark.parametrize(
     ("pixel_range", "expected"), [((0, 255), 100), ((0, 1), 100 / 255), ((-1, 1), 200 / 255 - 1)]
 )
-def test_pixel_range(
-    tmp_path: Path, pixel_range: tuple[float, float], expected: float
-) -> None:
+def test_pixel_range(tmp_path: Path, pixel_range: tuple[float, float], expected: float) -> None:
     for name in "ab":
         for number in range(4):
             picture(tmp_path / name / f"{number}.png", 100)
