@@ -157,7 +157,6 @@ def find_groups(model: keras.Model) -> ChannelGroups:
     ids = Identities()
     tensors: dict[int, Ids] = {}
     kept_whole: list[KeptWhole] = []
-    shared: dict[str, list[Ids]] = {}
     for call in graph.calls(model):
         inputs = [tensors[id(t)] for t in call.inputs]
         try:
@@ -165,10 +164,6 @@ def find_groups(model: keras.Model) -> ChannelGroups:
         except rules.NotFollowed as reason:
             outputs = _keep_whole(call, inputs, ids)
             kept_whole.append(KeptWhole(call.name, call.kind, str(reason)))
-        for old, new in zip(shared.get(call.name, outputs), outputs, strict=True):
-            if graph.variables(call.operation):
-                ids.unite(old, new)
-        shared[call.name] = outputs
         tensors.update({id(t): out for t, out in zip(call.outputs, outputs, strict=True)})
     for tensor in model.outputs:
         ids.freeze(tensors[id(tensor)])

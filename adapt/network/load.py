@@ -81,7 +81,10 @@ class Network:
         return self._template.kernels(widths)
 
     def counts(self, widths: Mapping[str, int]) -> dict[str, float]:
-        """Exact parameters, bytes of the .tflite file and peak bytes of activations."""
+        """Parameters, bytes of the .tflite file and peak bytes of activations.
+
+        Exact; see `KernelTemplate.model_bytes` for groups with a single filter.
+        """
         return {
             "params": self._parameters(widths),
             "size": self._template.model_bytes(widths),

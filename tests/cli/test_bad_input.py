@@ -95,9 +95,9 @@ def saved_model(folder: Path) -> Path:
     [
         (absent, ["no model file", "absent.keras"]),
         (text, ["not a .keras or .h5 file"]),
-        (corrupt_h5, ["cannot be loaded"]),
+        (corrupt_h5, ["not a Keras model that can be loaded", "complete"]),
         (truncated_keras, ["not complete"]),
-        (archive_of_something_else, ["cannot be loaded"]),
+        (archive_of_something_else, ["not a Keras model that can be loaded"]),
         (tflite, ["TensorFlow Lite file", "made from"]),
         (pytorch, ["PyTorch file", "Keras"]),
         (saved_model, ["SavedModel folder", "model.save('model.keras')"]),

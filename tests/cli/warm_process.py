@@ -25,7 +25,13 @@ def become(command: dict[str, Any]) -> None:
     os.environ.update(command["env"])
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(command[name], WRITE, 0o600), descriptor)
-    main(command["argv"], prog_name="adapt")
+    try:
+        main(command["argv"], prog_name="adapt")
+    except SystemExit as end:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Leaves out the second that TensorFlow takes to be torn down.
+        os._exit(end.code if isinstance(end.code, int) else end.code is not None)
 
 
 def serve() -> None:
@@ -39,7 +45,7 @@ def serve() -> None:
         command = json.loads(line)
         child = os.fork()
         if child == 0:
-            become(command)  # Ends with SystemExit.
+            become(command)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 

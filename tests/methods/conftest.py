@@ -1,4 +1,5 @@
 """A bench with the bundled network, and a device that is a staircase."""
+# ruff: noqa: E402  (TensorFlow is imported without its greetings first)
 
 from __future__ import annotations
 
@@ -59,14 +60,16 @@ class Staircase:
 
 
 class Counted:
-    """A trainer that counts how often it was asked."""
+    """A trainer that counts how often it was asked, and keeps the seeds."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self.asked = 0
+        self.seeds: list[int] = []
 
     def train(self, *arguments: Any, **options: Any) -> Checkpoint:
         self.asked += 1
+        self.seeds.append(options["seed"])
         return self._trainer.train(*arguments, **options)
 
     def score(self, *arguments: Any) -> Any:
@@ -101,10 +104,11 @@ class Run:
             try:
                 return question()
             except Missing as missing:
-                assert isinstance(self.model, Staircase)
-                assert not self.model.measured & set(missing.kernels)
-                assert trainer.asked == before
-                self.model.measured.update(missing.kernels)
+                kernels = set(missing.kernels)
+            assert isinstance(self.model, Staircase)
+            assert not self.model.measured & kernels
+            assert trainer.asked == before
+            self.model.measured |= kernels
 
 
 @dataclass

@@ -40,6 +40,14 @@ def bits(checkpoint: Checkpoint) -> list[Any]:
     ]
 
 
+def copied(checkpoint: Checkpoint) -> Checkpoint:
+    weights, first, second = (
+        {place: value.copy() for place, value in values.items()}
+        for values in (checkpoint.weights, checkpoint.first, checkpoint.second)
+    )
+    return Checkpoint(weights, first, second, checkpoint.step)
+
+
 def test_it_is_known_by_its_name(name: str) -> None:
     method: Method = METHODS[name]
     assert method.name == name
@@ -103,11 +111,7 @@ def test_any_step_can_be_repeated_from_what_was_written_down(run: Any, name: str
         text, weights = state.model_dump_json(), bits(checkpoint)
         read = State.model_validate_json(text)
         assert read == state
-        copy = Checkpoint(
-            *({p: v.copy() for p, v in values.items()}
-              for values in (checkpoint.weights, checkpoint.first, checkpoint.second)),
-            checkpoint.step,
-        )  # fmt: skip
+        copy = copied(checkpoint)
         again, result = METHODS[name].step(run.bench, read, copy)
         assert again == run.journal[number + 1][0]
         assert bits(result) == bits(run.journal[number + 1][1])

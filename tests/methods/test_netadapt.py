@@ -80,7 +80,7 @@ def halvings_of(run: Any, number: int) -> int:
     [
         (["macs=50%"], {"first_step": 0.12}),
         (["latency=60%", "params=60%"], {"first_step": 0.1, "decay": 0.8}),
-        (["macs=50%"], {"first_step": 0.9, "decay": 0.5}),
+        (["macs=20%"], {"first_step": 0.7, "decay": 0.7}),
     ],
 )
 def test_proposals_are_the_widest_that_meet_the_schedule(
@@ -174,6 +174,13 @@ def test_prices_that_rose_since_the_start(driver: Any) -> None:
     stuck = state.model_copy(update={"keep": narrowest, "limits": {"macs": 1.0}})
     with pytest.raises(BudgetUnreachable, match="asked for"):
         NetAdapt().step(run.bench, stuck, checkpoint)
+
+
+def test_every_proposal_has_a_seed_of_its_own(driver: Any) -> None:
+    run = driver.run("netadapt", "macs=70%", short_steps=1, long_steps=1)
+    seeds = run.bench.trainer.seeds
+    assert len(seeds) == 1 + sum(len(point.proposals) for point in run.state.history)
+    assert len(set(seeds)) == len(seeds)
 
 
 def test_progress_is_told(driver: Any) -> None:

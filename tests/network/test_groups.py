@@ -185,6 +185,14 @@ def test_shared_layer_unites_its_inputs() -> None:
     assert {group.layers for group in groups.groups} <= {("a", "b"), ("b", "a"), ("shared",)}
 
 
+def test_shared_layer_without_channels_of_its_own_unites_nothing() -> None:
+    image = keras.Input((8, 8, 3))
+    drop = layers.Dropout(0.5)  # Its one variable is the seed.
+    a, b = layers.Conv2D(4, 1, name="a")(image), layers.Conv2D(5, 1, name="b")(image)
+    groups = find_groups(keras.Model(image, head(layers.Concatenate()([drop(a), drop(b)]))))
+    assert groups.widths == {"a": 4, "b": 5}
+
+
 def test_shared_batch_norm_unites() -> None:
     image = keras.Input((8, 8, 3))
     a = layers.Conv2D(4, 1, name="a")(image)

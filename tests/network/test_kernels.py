@@ -14,6 +14,7 @@ from keras import layers
 from adapt.errors import InputError
 from adapt.network import shrink
 from adapt.network.load import Network
+from adapt.tflite.layout import FileLayout
 from adapt.tflite.reader import read_kernels, read_model
 
 NetworkOf = Callable[..., Network]
@@ -95,6 +96,20 @@ def test_unshrunk_network(network_of: NetworkOf, int8: bool) -> None:
     assert [k.text for k in network.kernels({})] == [k.text for k in read_kernels(content)]
     assert network.counts({})["size"] == len(content)
     assert network.counts({})["params"] == network.model.count_params()
+
+
+@pytest.mark.parametrize("int8", [False, True], ids=["float32", "int8"])
+def test_each_file_tells_the_size_of_every_other(
+    network_of: NetworkOf, random_keep: RandomKeep, int8: bool
+) -> None:
+    network = network_of("demo", int8=int8)
+    files = []
+    for seed in range(5):
+        content = network.to_tflite(shrunk(network, random_keep(network.groups, seed, least=2)))
+        files.append((content, [edge.tensor for edge in read_model(content).tensors]))
+    for content, tensors in files:
+        layout = FileLayout(content, tensors)
+        assert [layout.size(other) for _, other in files] == [len(other) for other, _ in files]
 
 
 def gate(x: Any) -> Any:

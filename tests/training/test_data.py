@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def source(tmp_path: Path) -> str:
     return str(tmp_path / "data.npz")
 
 
-def load(source: str, **options: float) -> Data:
+def load(source: str, **options: Any) -> Data:
     return load_data(source, (1,), 4, replace(DataOptions(), **options))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -319,6 +320,17 @@ def test_batch_statistics_follow() -> None:
     _, after = trained(model, seed=1)
     for place in [p for p in before if p[0] == "norm"]:
         assert (after.weights[place] != before[place]).all()
+
+
+def test_an_epoch_takes_every_example_once_in_an_order_of_its_own() -> None:
+    model = small(tail=softmax())
+    trainer = Trainer(ElasticNetwork(model, find_groups(model)), NOISE, batch=16)
+    batches = [x.numpy() for x, _ in itertools.islice(trainer._batches(1, 0), 8)]
+    first, second = np.concatenate(batches[:4]), np.concatenate(batches[4:])
+    assert not (first == INPUTS).all()
+    assert not (first == second).all()
+    for epoch in (first, second):
+        assert sorted(x.tobytes() for x in epoch) == sorted(x.tobytes() for x in INPUTS)
 
 
 def test_batches_larger_than_the_data() -> None:

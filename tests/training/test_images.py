@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ def test_a_flat_folder(tmp_path: Path) -> None:
         "holdout": 4,
         "test": 5,
     }
-    everything = sorted(sum(values(data).values(), []))
+    everything = sorted(itertools.chain(*values(data).values()))
     assert everything == [*range(10), *range(100, 110)]
     for split in (data.train, data.holdout, data.test):
         assert split.inputs.dtype == np.uint8
@@ -121,7 +121,7 @@ def test_images_of_another_size(tmp_path: Path) -> None:
     assert str(odd) in str(caught.value)
     assert "--resize" in caught.value.todo
     resized = load_data(str(tmp_path), GREY, 2, DataOptions(resize=True))
-    assert 50 in sum(values(resized).values(), [])
+    assert 50 in itertools.chain(*values(resized).values())
 
 
 def test_height_comes_before_width(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_damage_is_refused_or_harmless(tmp_path: Path, suffix: str) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(noise).save(stream, {".jpg": "JPEG"}.get(suffix, suffix[1:].upper()))
     flat(tmp_path, count=4)
-    refused = 0
+    refused = []
     for _ in range(60):
         content = bytearray(stream.getvalue())
         for _ in range(chance.choice([1, 2, 5])):
@@ -158,17 +158,15 @@ def test_damage_is_refused_or_harmless(tmp_path: Path, suffix: str) -> None:
         try:
             load_data(str(tmp_path), GREY, 2, DataOptions(holdout=0.2, test=0.2, resize=True))
         except InputError as error:
-            assert str(damaged) in str(error)
-            refused += 1
-    assert refused > 10
+            refused.append(error.what)
+    assert len(refused) > 10
+    assert all(str(damaged) in what for what in refused)
 
 
 def test_deep_images_are_not_cut_off_at_255(tmp_path: Path) -> None:
     flat(tmp_path)
     deep = Image.fromarray(np.full((8, 8), 40_000, np.uint16))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        deep.save(tmp_path / "dark" / "deep.png")
+    deep.save(tmp_path / "dark" / "deep.png")
     with pytest.raises(InputError, match=r"deep\.png has more than 8 bits"):
         load_data(str(tmp_path), GREY, 2, NO_TEST)
 
@@ -202,7 +200,7 @@ def test_a_single_class(tmp_path: Path) -> None:
 def test_a_class_that_only_the_test_folder_has(tmp_path: Path) -> None:
     flat(tmp_path / "train")
     picture(tmp_path / "test" / "medium" / "0.png")
-    with pytest.raises(InputError, match="has classes that .* has not: medium"):
+    with pytest.raises(InputError, match=r"has classes that .* has not: medium"):
         load_data(str(tmp_path), GREY, 2, NO_TEST)
 
 

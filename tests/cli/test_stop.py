@@ -1,0 +1,130 @@
+"""Runs that are stopped, and devices and disks that fail in the middle of one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+
+from adapt.demo import MODEL, digits_arrays
+
+if TYPE_CHECKING:
+    from conftest import Adapt, Finished, Running
+
+DEVICE, INPUT, BUSY, INTERRUPTED = 4, 5, 75, 130
+# Without a search, so that the journal is soon at the fine-tune: 100 steps an entry.
+UNIFORM = ("--method", "uniform", "--budget", "macs=50%")
+# Python has started by then, and TensorFlow is not imported yet.
+AMID_IMPORT_S = 1.5
+
+
+def failed(finished: Finished, code: int, *mentions: str) -> None:
+    """`code`, one message with `mentions`, and no traceback."""
+    assert finished.code == code, finished.err
+    assert finished.out == ""
+    assert "Traceback" not in finished.err
+    assert len(re.findall("^adapt: ", finished.err, re.MULTILINE)) == 1
+    for mention in mentions:
+        assert mention in finished.err
+
+
+def stop(running: Running, number: signal.Signals) -> Finished:
+    """Send the signal; the agent must be gone when the command has ended."""
+    agents = running.descendants()
+    running.process.send_signal(number)
+    finished = running.wait()
+    _, alive = psutil.wait_procs(agents, timeout=0)
+    assert not alive
+    return finished
+
+
+def test_stop_and_go_on(adapt: Adapt) -> None:
+    """Two runs at once, Ctrl-C, SIGTERM, a full disk; in the end the job is done."""
+    job = adapt.jobs / "digits-1"
+    journal = job / "journal"
+    first = adapt.start("run", *adapt.DEMO, *UNIFORM, "--long-steps", "300")
+    first.until(lambda: (journal / "0001.json").exists())
+
+    holder = f"in use by process {first.process.pid}"
+    second = adapt.quick("run", *adapt.DEMO, *UNIFORM)
+    failed(second, BUSY, "the device local is", holder)
+    assert [path.name for path in adapt.jobs.iterdir()] == ["digits-1"]
+    failed(adapt.quick("resume", job), BUSY, f"the job {job} is", holder)
+
+    failed(stop(first, signal.SIGINT), INTERRUPTED, "stopped", f"adapt resume {job}")
+
+    again = adapt.start("resume", "digits-1")
+    steps = len(list(journal.glob("*.json")))
+    again.until(lambda: len(list(journal.glob("*.json"))) > steps)
+    failed(stop(again, signal.SIGTERM), INTERRUPTED, "stopped", f"adapt resume {job}")
+
+    # What the next step would be written to has no room.
+    steps = len(list(journal.glob("*.json")))
+    (journal / f"{steps:04d}.npz.part").symlink_to("/dev/full")
+    full = adapt.quick("resume", job)
+    failed(full, INPUT, "No space left on device", "Make room", f"adapt resume {job}")
+    assert len(list(journal.glob("*.json"))) == steps
+
+    finished = adapt.quick("resume", job, "--json")
+    assert finished.code == 0, finished.err
+    assert json.loads(finished.out)["networks"][1]["steps_trained"] == 300
+    done = adapt.quick("resume", job, "--json")
+    assert (done.code, done.out) == (0, finished.out)
+
+
+def test_ctrl_c_before_there_is_a_job(bare_adapt: Adapt) -> None:
+    running = bare_adapt.start("run", *bare_adapt.DEMO, *UNIFORM)
+    time.sleep(AMID_IMPORT_S)
+    failed(stop(running, signal.SIGINT), INTERRUPTED, "stopped")
+
+
+def worker_of(running: Running) -> psutil.Process | None:
+    """The process that times models, while there is one."""
+    for process in running.descendants():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            line = process.cmdline()
+            if "device_agent.worker" in line and "--identify" not in line:
+                return process
+    return None
+
+
+def test_an_agent_that_dies_and_inputs_that_change(bare_adapt: Adapt) -> None:
+    """The agent is killed amid a batch; what the job began with must be what it goes on with."""
+    adapt = bare_adapt
+    model, data = adapt.folder / "my [net].keras", adapt.folder / "data.npz"
+    shutil.copy(MODEL, model)
+    arrays = dict(zip(("x_train", "y_train", "x_test", "y_test"), digits_arrays(), strict=True))
+    np.savez(data, **arrays)
+    running = adapt.start("run", "--model", model, "--data", data, *UNIFORM, "--long-steps", "2")
+    running.until(lambda: worker_of(running) is not None)
+    agent, *others = running.descendants()
+    agent.kill()
+    job = adapt.jobs / "my--net--1"
+    failed(running.wait(), DEVICE, "killed by signal 9", f"adapt resume {job}")
+    _, alive = psutil.wait_procs([agent, *others], timeout=15)
+    assert not alive
+
+    whole = model.read_bytes()
+    model.write_bytes(whole + b"\0")
+    failed(adapt.quick("resume", job), INPUT, f"{model} has changed", "adapt run")
+    model.unlink()
+    failed(adapt.quick("resume", job), INPUT, f"no model file {model}")
+    model.write_bytes(whole)
+
+    np.savez(data, **{**arrays, "y_test": arrays["y_test"][::-1]})
+    failed(adapt.quick("resume", job), INPUT, f"data {data} has changed", "adapt run")
+    np.savez(data, **arrays)
+
+    adapt.folder = adapt.folder / "elsewhere"
+    adapt.folder.mkdir()
+    finished = adapt.quick("resume", Path("..") / "jobs" / job.name, "--json")
+    assert finished.code == 0, finished.err
+    assert json.loads(finished.out)["kernels_measured"] > 0
