@@ -87,7 +87,7 @@ class Cost(Mapping[str, Amount]):
         return f"Cost({self._amounts!r})"
 
 
-class Missing(Exception):  # noqa: N818 (an answer more than an error: the caller measures these)
+class Missing(Exception):
     """The price of these kernels is not known yet; each once, in the order they were met."""
 
     def __init__(self, kernels: Iterable[Kernel]) -> None:

@@ -202,6 +202,11 @@ def _functional(model: Any, path: Path) -> keras.Model:
             f"{path} has {len(functional.inputs)} input(s) and {len(functional.outputs)} output(s)",
             "Networks with one input and one output can be adapted.",
         )
+    if len(functional.outputs[0].shape) != 2:
+        raise InputError(
+            f"{path} gives an output of shape {tuple(functional.outputs[0].shape)} for its inputs",
+            "Networks that classify, with one number for each class, can be adapted.",
+        )
     (network_input,) = functional.inputs
     open_axes = [axis for axis, size in enumerate(network_input.shape) if axis and size is None]
     if open_axes:

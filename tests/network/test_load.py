@@ -217,6 +217,12 @@ def test_two_inputs_and_two_outputs(tmp_path: Path) -> None:
     refuse(tmp_path / "out.keras", "1 input(s) and 2 output(s)")
 
 
+def test_output_that_is_no_classification(tmp_path: Path) -> None:
+    x = keras.Input((8, 8, 3))
+    keras.Model(x, layers.Conv2D(2, 1)(x)).save(tmp_path / "segments.keras")
+    refuse(tmp_path / "segments.keras", "(None, 8, 8, 2)", "classify")
+
+
 def test_open_input_size(tmp_path: Path) -> None:
     x = keras.Input((None, None, 3))
     keras.Model(x, layers.GlobalAveragePooling2D()(x)).save(tmp_path / "open.keras")
