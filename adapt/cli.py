@@ -22,6 +22,8 @@ __all__ = ["main"]
 _EPILOG = """Exit codes: 0 done; 2 usage; 3 the budget cannot be met; 4 device; 5 bad model, data
 or job; 6 lookup table; 75 busy; 130 interrupted (resume with `adapt resume`)."""
 
+_TABLES_HELP = "File with the lookup tables.  [default: that of the configuration]"
+
 
 class _Group(click.Group):
     """A group that turns errors into one message and an exit code."""
@@ -91,7 +93,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--output",
     type=click.Path(path_type=Path),
     default=None,
-    help="Folder for the results.  [default: adapt-jobs/<model>-<number>]",
+    help="Folder for the results.  [default: adapt-jobs/MODEL-NUMBER]",
 )
 @click.option(
     "--method",
@@ -121,7 +123,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="What pixel values 0 and 255 of images become.",
 )
 @click.option("--resize", is_flag=True, help="Scale images to the network's input size.")
-@click.option("--holdout", type=float, default=0.1, show_default=True, help="Share held out.")
+@click.option(
+    "--holdout",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="Share of the training examples held out for choices.",
+)
 @click.option(
     "--backend",
     type=click.Choice(["xnnpack", "builtin"]),
@@ -134,9 +142,14 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Its threads.",
+    help="Threads of the measured runtime.",
 )
-@click.option("--core-mask", default="0", show_default=True, help="Its cores, bit i for CPU i.")
+@click.option(
+    "--core-mask",
+    default="0",
+    show_default=True,
+    help="Cores it may use, bit i for CPU i; 0 for all.",
+)
 @click.option(
     "--agent-python",
     type=click.Path(path_type=Path),
@@ -154,9 +167,9 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.IntRange(0, (1 << 31) - 1),
     default=0,
     show_default=True,
-    help="Of every random choice.",
+    help="Seed of every random choice.",
 )
-@click.option("--tables", type=click.Path(path_type=Path), default=None, help="Table file.")
+@click.option("--tables", type=click.Path(path_type=Path), default=None, help=_TABLES_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @_training_options
 def run(**options: Any) -> None:
@@ -171,7 +184,7 @@ def run(**options: Any) -> None:
 
 @main.command()
 @click.argument("job", type=click.Path(path_type=Path))
-@click.option("--tables", type=click.Path(path_type=Path), default=None, help="Table file.")
+@click.option("--tables", type=click.Path(path_type=Path), default=None, help=_TABLES_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 def resume(job: Path, tables: Path | None, as_json: bool) -> None:
     """Go on with an interrupted JOB: its folder, or its name among the jobs."""

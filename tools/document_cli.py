@@ -75,12 +75,14 @@ def _name(command: click.Command) -> str:
 
 
 def _command_section(command: click.Command) -> str:
-    with click.Context(command, info_name=f"adapt {command.name}") as context:
+    above = click.Context(main, info_name="adapt", **main.context_settings)
+    with click.Context(command, info_name=command.name, parent=above) as context:
         usage = " ".join(command.collect_usage_pieces(context))
         records = [
             record
             for parameter in command.get_params(context)
-            if (record := parameter.get_help_record(context)) is not None
+            if isinstance(parameter, click.Option)
+            and (record := parameter.get_help_record(context)) is not None
         ]
     lines = [f"## `adapt {command.name} {usage}`", "", command.help or "", ""]
     return "\n".join([*lines, *_table(("option", "meaning"), records), ""])

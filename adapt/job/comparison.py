@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from adapt.cost.base import Cost
 from adapt.job.files import write_file, write_model
@@ -38,20 +37,16 @@ def compare(sitting: Sitting, finals: Mapping[str, Final]) -> list[NetworkResult
         phase=Phase.DONE, limits={}, original={}, keep=full_keep(sitting.network), history=[]
     )
     everyone = {_ORIGINAL: Final(start, Checkpoint(sitting.network.weights)), **finals}
-    # Prices first: what they lack is measured before anything that would be done twice.
-    costs = {
-        name: sitting.priced(partial(sitting.reporter.price, final.state.widths))
-        for name, final in everyone.items()
-    }
     files = {name: _export(sitting, name, final) for name, final in everyone.items()}
     sitting.listener.notify("timing the whole networks on the device")
     latencies = measure_networks(
         sitting.store, sitting.device, list(files.values()), options=sitting.options
     )
+    costs = sitting.costs_now([final.state.widths for final in everyone.values()])
     sitting.listener.notify("scoring on the test split")
     return [
-        _result(sitting, name, final, costs[name], files[name], Measured(**vars(latency)))
-        for (name, final), latency in zip(everyone.items(), latencies, strict=True)
+        _result(sitting, name, final, cost, files[name], Measured(**vars(latency)))
+        for (name, final), cost, latency in zip(everyone.items(), costs, latencies, strict=True)
     ]
 
 

@@ -118,7 +118,8 @@ def _named(checkpoint: Checkpoint) -> Mapping[str, np.ndarray]:
 
 def _read_checkpoint(path: Path, step: int) -> Checkpoint:
     parts: dict[str, dict[tuple[str, int], np.ndarray]] = {"w": {}, "m": {}, "v": {}}
-    with np.load(path, allow_pickle=False) as arrays:
+    # Opened here, since numpy leaves a file that is no archive open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         for key in arrays.files:
             kind, index, name = key.split("/", 2)
             parts[kind][name, int(index)] = arrays[key]

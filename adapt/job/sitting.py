@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from adapt.budget import Budget
-from adapt.cost.base import Missing
+from adapt.cost.base import Cost, Missing
 from adapt.cost.counts import MacCount
 from adapt.cost.pricer import Pricer
 from adapt.cost.table import TableLatency
@@ -23,13 +24,13 @@ from adapt.job.request import JobRequest
 from adapt.methods.base import State
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.load import Network, load_model
-from adapt.refresh import measure_kernels
+from adapt.refresh import Refreshed, measure_kernels
 from adapt.training.data import Data, DataOptions, load_data
 from adapt.training.finetune import Trainer
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.store import Store
 
-__all__ = ["Listener", "Sitting"]
+__all__ = ["Listener", "Sitting", "calibration"]
 
 _T = TypeVar("_T")
 
@@ -62,10 +63,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Sitting:
-    """What one sitting of a job works with.
-
-    `pricer` prices what the budget limits, `reporter` what every result states.
-    """
+    """What one sitting of a job works with; `pricer` prices what the budget limits."""
 
     folder: JobFolder
     request: JobRequest
@@ -77,7 +75,6 @@ class Sitting:
     options: MeasureOptions
     platform: Platform
     pricer: Pricer
-    reporter: Pricer
     listener: Listener
     ledger: Ledger
 
@@ -93,7 +90,7 @@ class Sitting:
         with ledger.timed("reading"):
             model = load_model(request.model)
             data = _read_data(request, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1])
-            samples = _calibration(data) if request.quantize == "int8" else None
+            samples = calibration(data) if request.quantize == "int8" else None
             network = Network(model, quantized_samples=samples)
             options = MeasureOptions(
                 backend=request.backend,
@@ -117,7 +114,6 @@ class Sitting:
             options=options,
             platform=platform,
             pricer=pricer,
-            reporter=Pricer(network, models, _REPORTED),
             listener=listener,
             ledger=ledger,
         )
@@ -130,7 +126,19 @@ class Sitting:
             except Missing as lack:
                 self._measure(lack.kernels)
 
-    def _measure(self, kernels: Iterable[Kernel]) -> None:
+    def costs_now(self, versions: Sequence[Mapping[str, int]]) -> list[Cost]:
+        """What networks of these widths need of every reported resource, their kernels timed anew.
+
+        A device is some percent faster in one hour than in another: a prediction that stands beside
+        a measurement has to come from the same minutes.
+        """
+        kernels = (kernel for widths in versions for kernel in self.network.kernels(widths))
+        self._timed(dict.fromkeys(kernels))
+        models = (TableLatency(self.store, self.platform), MacCount())
+        reporter = Pricer(self.network, models, _REPORTED)
+        return [self.priced(partial(reporter.price, widths)) for widths in versions]
+
+    def _timed(self, kernels: Iterable[Kernel]) -> Refreshed:
         with self.ledger.timed("measuring"):
             refreshed = measure_kernels(
                 self.store,
@@ -140,6 +148,10 @@ class Sitting:
                 on_progress=self.listener.measuring,
             )
         self.ledger.measured(len(refreshed.measured))
+        return refreshed
+
+    def _measure(self, kernels: Iterable[Kernel]) -> None:
+        refreshed = self._timed(kernels)
         for kernel, verdict in refreshed.failed.items():
             raise DeviceError(
                 f"{self.device.name} could not time the kernel {kernel}"
@@ -158,7 +170,7 @@ def _read_data(request: JobRequest, input_shape: tuple[int, ...], outputs: int) 
     return load_data(request.data, input_shape, int(outputs), options)
 
 
-def _calibration(data: Data) -> list[np.ndarray]:
+def calibration(data: Data) -> list[np.ndarray]:
     """Training inputs, each with batch 1, from all over the split: folders come class by class."""
     count = min(_CALIBRATION_EXAMPLES, len(data.train))
     index = np.linspace(0, len(data.train) - 1, count).round().astype(int)

@@ -1,7 +1,4 @@
-"""`adapt` as a user runs it, and the bundled network inside the process of the tests.
-
-A command runs as a real process, with tables and jobs in folders of its own.
-"""
+"""`adapt` as a user runs it: a real process, with tables and jobs in folders of its own."""
 
 from __future__ import annotations
 
@@ -14,25 +11,24 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
-
-if TYPE_CHECKING:
-    from adapt.network.load import Network
-    from adapt.training.data import Data
-    from adapt.training.finetune import Trainer
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "adapt" / "demo" / "digits.keras"
 DEMO = ("--model", str(MODEL), "--data", "adapt.demo:digits")
 # Few enough steps for a test, and enough for several journal entries of each phase.
-REFERENCE = ("--budget", "latency=50%", "--first-step", "0.2", "--short-steps", "3")
-REFERENCE_LONG_STEPS = ("--long-steps", "250")
+REFERENCE = (
+    *("--budget", "latency=50%", "--first-step", "0.2"),
+    *("--short-steps", "3", "--long-steps", "250"),
+)
 # Enough for a run on a machine that does much else.
 DEADLINE_S = 300
 POLL_S = 0.02
+# An agent notices at once that its host is gone, its worker that the agent is.
+ORPHAN_S = 15
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class Running:
 
     def descendants(self) -> list[psutil.Process]:
         """The agent, and the agent's worker while there is one."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        return list(psutil.Process(self.process.pid).children(recursive=True))
 
     def kill(self) -> None:
         """kill -9, and wait for the processes that it leaves to end by themselves."""
@@ -80,10 +76,6 @@ class Running:
         self.process.wait(DEADLINE_S)
         _, alive = psutil.wait_procs(left, timeout=ORPHAN_S)
         assert not alive, f"left behind: {[process.cmdline() for process in alive]}"
-
-
-# An agent notices at once that its host is gone, its worker when the agent is.
-ORPHAN_S = 15
 
 
 class Warm:
@@ -117,7 +109,7 @@ class Adapt:
     """Runs `adapt` in `folder`, where its tables, jobs and locks are."""
 
     DEMO = DEMO
-    REFERENCE = (*REFERENCE, *REFERENCE_LONG_STEPS)
+    REFERENCE = REFERENCE
 
     def __init__(self, folder: Path, warm: Warm) -> None:
         self.folder = folder
@@ -194,37 +186,3 @@ def adapt(tmp_path: Path, warm: Warm, reference: tuple[Adapt, Path, Finished]) -
 def bare_adapt(tmp_path: Path, warm: Warm) -> Adapt:
     """`adapt` with no jobs and no table yet."""
     return Adapt(tmp_path, warm)
-
-
-def pytest_collection_finish() -> None:
-    """Pin TensorFlow's threads, where a collected test uses it: later than any test is too late."""
-    if "tensorflow" in sys.modules:
-        from adapt.training.finetune import pin_threads
-
-        pin_threads(1)
-
-
-@pytest.fixture(scope="session")
-def digits_network() -> Network:
-    """The bundled network."""
-    from adapt.network.load import load_network
-
-    return load_network(MODEL)
-
-
-@pytest.fixture(scope="session")
-def digits_data() -> Data:
-    """The bundled digits: 1212 examples to train on, 135 held out, 450 to test."""
-    from adapt.training.data import DataOptions, load_data
-
-    return load_data("adapt.demo:digits", (8, 8, 1), 10, DataOptions())
-
-
-@pytest.fixture(scope="session")
-def digits_trainer(digits_network: Network, digits_data: Data) -> Trainer:
-    """Trains the bundled network, 32 examples a step; traced once for all tests."""
-    from adapt.network.elastic import ElasticNetwork
-    from adapt.training.finetune import Trainer
-
-    network = ElasticNetwork(digits_network.model, digits_network.groups)
-    return Trainer(network, digits_data, batch=32)

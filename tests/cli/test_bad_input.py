@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
+import h5py  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from PIL import Image
@@ -280,7 +280,8 @@ def test_an_output_folder_with_something_in_it(bare_adapt: Adapt, tmp_path: Path
 
 def test_a_failed_start_leaves_the_output_folder_free(bare_adapt: Adapt, tmp_path: Path) -> None:
     """The same command can be given again once the data is mended."""
-    command = ["run", "--model", MODEL, "--budget=params=1", "--output", tmp_path / "output"]
+    output = str(tmp_path / "output")
+    command = ["run", "--model", str(MODEL), "--budget=params=1", "--output", output]
     refused(bare_adapt, bare_adapt.quick(*command, "--data", absent(tmp_path)), INPUT, "no data at")
     assert not (tmp_path / "output").exists()
     again = bare_adapt.quick(*command, "--data", "adapt.demo:digits")

@@ -148,7 +148,8 @@ def watch(descriptor: int, seen: list[bytes]) -> None:
 def test_exact_budgets_and_a_terminal(adapt: Adapt) -> None:
     """What is counted holds to the last byte; on a terminal there is a live line."""
     budgets = ["macs=60%", "params=60%", "size=70%", "memory=100%"]
-    command = [Path(sys.executable).with_name("adapt"), "run", *adapt.DEMO, "--json"]
+    program = str(Path(sys.executable).with_name("adapt"))
+    command = [program, "run", *adapt.DEMO, "--json"]
     command += [f"--budget={text}" for text in budgets]
     command += ["--first-step=0.3", "--short-steps=1", "--long-steps=1"]
     terminal, side = os.openpty()
@@ -186,7 +187,7 @@ def test_exact_budgets_and_a_terminal(adapt: Adapt) -> None:
 
 
 def test_int8(adapt: Adapt) -> None:
-    """The int8 network is priced, exported and measured as such; a second run has its own folder."""
+    """The int8 network is priced, exported and measured; a second run has its own folder."""
     (adapt.jobs / "digits-1").mkdir(parents=True)
     finished = adapt.quick(
         "run", *adapt.DEMO, "--quantize=int8", "--method=uniform", "--budget=latency=60%",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from adapt.demo import MODEL, digits_arrays
 
@@ -40,6 +40,7 @@ def stop(running: Running, number: signal.Signals) -> Finished:
     """Send the signal; the agent must be gone when the command has ended."""
     agents = running.descendants()
     running.process.send_signal(number)
+    running.process.send_signal(signal.SIGCONT)
     finished = running.wait()
     _, alive = psutil.wait_procs(agents, timeout=0)
     assert not alive
@@ -47,35 +48,41 @@ def stop(running: Running, number: signal.Signals) -> Finished:
 
 
 def test_stop_and_go_on(adapt: Adapt) -> None:
-    """Two runs at once, Ctrl-C, SIGTERM, a full disk; in the end the job is done."""
+    """Two runs at once, Ctrl-C, SIGTERM, a full disk; in the end the job is done.
+
+    The baseline is made by the same method in as many steps: it must be the same network, although
+    each was stopped at other moments.
+    """
     job = adapt.jobs / "digits-1"
-    journal = job / "journal"
-    first = adapt.start("run", *adapt.DEMO, *UNIFORM, "--long-steps", "300")
+    journal, baseline = job / "journal", job / "journal" / "uniform"
+    command = ["run", *adapt.DEMO, *UNIFORM, "--compare=uniform", "--long-steps=200"]
+    first = adapt.start(*command)
     first.until(lambda: (journal / "0001.json").exists())
 
+    first.process.send_signal(signal.SIGSTOP)  # It holds its locks and gets no further.
     holder = f"in use by process {first.process.pid}"
-    second = adapt.quick("run", *adapt.DEMO, *UNIFORM)
-    failed(second, BUSY, "the device local is", holder)
+    failed(adapt.quick(*command), BUSY, "the device local is", holder)
     assert [path.name for path in adapt.jobs.iterdir()] == ["digits-1"]
     failed(adapt.quick("resume", job), BUSY, f"the job {job} is", holder)
 
     failed(stop(first, signal.SIGINT), INTERRUPTED, "stopped", f"adapt resume {job}")
+    assert not baseline.exists()
 
     again = adapt.start("resume", "digits-1")
-    steps = len(list(journal.glob("*.json")))
-    again.until(lambda: len(list(journal.glob("*.json"))) > steps)
+    again.until(lambda: (baseline / "0001.json").exists())
     failed(stop(again, signal.SIGTERM), INTERRUPTED, "stopped", f"adapt resume {job}")
 
     # What the next step would be written to has no room.
-    steps = len(list(journal.glob("*.json")))
-    (journal / f"{steps:04d}.npz.part").symlink_to("/dev/full")
+    steps = len(list(baseline.glob("*.json")))
+    (baseline / f"{steps:04d}.npz.part").symlink_to("/dev/full")
     full = adapt.quick("resume", job)
     failed(full, INPUT, "No space left on device", "Make room", f"adapt resume {job}")
-    assert len(list(journal.glob("*.json"))) == steps
+    assert len(list(baseline.glob("*.json"))) == steps
 
     finished = adapt.quick("resume", job, "--json")
     assert finished.code == 0, finished.err
-    assert json.loads(finished.out)["networks"][1]["steps_trained"] == 300
+    assert [n["steps_trained"] for n in json.loads(finished.out)["networks"]] == [0, 200, 200]
+    assert (job / "adapted.tflite").read_bytes() == (job / "uniform.tflite").read_bytes()
     done = adapt.quick("resume", job, "--json")
     assert (done.code, done.out) == (0, finished.out)
 
@@ -101,8 +108,12 @@ def test_an_agent_that_dies_and_inputs_that_change(bare_adapt: Adapt) -> None:
     adapt = bare_adapt
     model, data = adapt.folder / "my [net].keras", adapt.folder / "data.npz"
     shutil.copy(MODEL, model)
-    arrays = dict(zip(("x_train", "y_train", "x_test", "y_test"), digits_arrays(), strict=True))
-    np.savez(data, **arrays)
+    x_train, y_train, x_test, y_test = digits_arrays()
+
+    def save(labels: np.ndarray) -> None:
+        np.savez(data, x_train=x_train, y_train=y_train, x_test=x_test, y_test=labels)
+
+    save(y_test)
     running = adapt.start("run", "--model", model, "--data", data, *UNIFORM, "--long-steps", "2")
     running.until(lambda: worker_of(running) is not None)
     agent, *others = running.descendants()
@@ -119,12 +130,17 @@ def test_an_agent_that_dies_and_inputs_that_change(bare_adapt: Adapt) -> None:
     failed(adapt.quick("resume", job), INPUT, f"no model file {model}")
     model.write_bytes(whole)
 
-    np.savez(data, **{**arrays, "y_test": arrays["y_test"][::-1]})
+    save(y_test[::-1])
     failed(adapt.quick("resume", job), INPUT, f"data {data} has changed", "adapt run")
-    np.savez(data, **arrays)
+    save(y_test)
+
+    # Nor does kill -9 leave an agent behind that is busy measuring.
+    running = adapt.start("resume", job)
+    running.until(lambda: worker_of(running) is not None)
+    running.kill()
 
     adapt.folder = adapt.folder / "elsewhere"
     adapt.folder.mkdir()
     finished = adapt.quick("resume", Path("..") / "jobs" / job.name, "--json")
     assert finished.code == 0, finished.err
-    assert json.loads(finished.out)["kernels_measured"] > 0
+    assert json.loads(finished.out)["networks"][1]["cost"]["latency"]["measured"] > 0
