@@ -156,7 +156,10 @@ class LocalDevice:
             return str(json.loads(_line(stdout, START_SECONDS))["address"])
         except (OSError, EOFError, LookupError, TypeError, ValueError) as error:
             raise self._post_mortem(
-                DeviceError("the local agent did not start", "check that the agent starts: python -m device_agent --help")
+                DeviceError(
+                    "the local agent did not start",
+                    "try: python -m device_agent --help",
+                )
             ) from error
 
     def _post_mortem(self, error: DeviceError) -> DeviceError:
