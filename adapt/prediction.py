@@ -69,8 +69,8 @@ class Prediction:
         call_us: time of calling the runtime, paid once, microseconds; 0 where nothing is known.
         total_us: `call_us` and all operators that are known, microseconds.
         error_us: `total_us` is off by at most this if every kernel is off by its stated error in
-            the same direction. It says how well kernels were timed, not how well a sum of kernels
-            stands for a network.
+            the same direction. It says how well the windows of each kernel agreed, not how well a
+            sum of kernels stands for a network.
     """
 
     platform: Platform
