@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from adapt.commands import COMMANDS
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ def _fail(ctx: click.Context, error: AdaptError) -> NoReturn:
 @click.version_option(package_name="adaptd", prog_name="adapt")
 def main() -> None:
     """Adapt a trained Keras network to a budget, as measured on the device it ships to."""
+
+
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:

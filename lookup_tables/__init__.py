@@ -1,7 +1,8 @@
 """Latency tables: what kernels cost on which platform, in one SQLite file.
 
 Stands alone: `Store` keeps and answers, `judge` decides what to believe, `Kernel` and `Platform`
-say what a row is about.
+say what a row is about. `survey` looks into a file, `exchange` moves entries as CSV, `checks` tells
+whether a file is sound.
 """
 
 from lookup_tables.connection import TableError, TableFullError, TableLockedError

@@ -171,4 +171,28 @@ def create_tables(database: Database) -> None:
         _append_only(database, table)
 
 
+# What others measured, kept beside this file's own measurements and never mixed with them.
+_V2_TABLES = """
+CREATE TABLE imported (
+    id INTEGER PRIMARY KEY,
+    platform_id INTEGER NOT NULL REFERENCES platform (id),
+    kernel_id INTEGER NOT NULL REFERENCES kernel (id),
+    source TEXT NOT NULL CHECK (length(source) > 0),
+    latency_us REAL NOT NULL CHECK (latency_us > 0 AND latency_us < 1e9),
+    relative_error REAL NOT NULL CHECK (relative_error >= 0 AND relative_error < 1e9),
+    null_us REAL NOT NULL CHECK (null_us > 0 AND null_us < 1e9),
+    measured_at REAL NOT NULL,
+    imported_at REAL NOT NULL,
+    UNIQUE (platform_id, kernel_id, source, measured_at, latency_us)
+) STRICT
+"""
+
+
+@_migration(2)
+def create_imported(database: Database) -> None:
+    """Version 2: entries that came from another table."""
+    _run(database, _V2_TABLES)
+    _append_only(database, "imported")
+
+
 VERSION = len(_MIGRATIONS)

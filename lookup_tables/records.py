@@ -86,8 +86,9 @@ class Entry:
         latency_us: time of the kernel itself, microseconds, the null op subtracted.
         relative_error: its stated error as a share of `latency_us`.
         null_us: the null time that was subtracted, microseconds.
-        batch: number of the batch that measured it.
+        batch: number of the batch that measured it; 0 where it was imported.
         measured_at: host clock at that time, seconds since 1970.
+        source: who measured an imported one; empty for this table's own.
     """
 
     latency_us: float
@@ -95,6 +96,7 @@ class Entry:
     null_us: float
     batch: int
     measured_at: float
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +140,11 @@ class NetworkTime:
 
 @dataclass(frozen=True, slots=True)
 class TableCounts:
-    """Rows of one platform's table."""
+    """Rows of one platform's table; `imported` ones are not among its `entries`."""
 
     entries: int
     measurements: int
     rejections: int
     networks: int
     batches: int
+    imported: int = 0

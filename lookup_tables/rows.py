@@ -25,25 +25,51 @@ from lookup_tables.records import (
     NullTime,
 )
 
-ENTRIES = """
+_OWN = """
     SELECT kernel.text, kernel.key, entry.latency_us, entry.relative_error,
-           measurement.null_us, batch.id, batch.host_time
+           measurement.null_us, batch.id, batch.host_time, ''
     FROM platform
     JOIN entry ON entry.platform_id = platform.id
     JOIN kernel ON kernel.id = entry.kernel_id
     JOIN measurement ON measurement.id = entry.measurement_id
     JOIN batch ON batch.id = measurement.batch_id
-    WHERE platform.key = ?
+    WHERE platform.key = :platform
 """
 
-ENTRIES_OF_KEYS = ENTRIES + " AND kernel.key IN (SELECT value FROM json_each(?))"
+# The newest import of each kernel that has no entry of its own.
+_IMPORTED = """
+    SELECT kernel.text, kernel.key, imported.latency_us, imported.relative_error,
+           imported.null_us, 0, imported.measured_at, imported.source
+    FROM platform
+    JOIN imported ON imported.platform_id = platform.id
+    JOIN kernel ON kernel.id = imported.kernel_id
+    WHERE platform.key = :platform
+      AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.platform_id = platform.id
+                      AND entry.kernel_id = imported.kernel_id)
+      AND imported.id = (SELECT newest.id FROM imported AS newest
+                         WHERE newest.platform_id = imported.platform_id
+                         AND newest.kernel_id = imported.kernel_id
+                         ORDER BY newest.measured_at DESC, newest.id DESC LIMIT 1)
+"""
 
-NULLS = """
+_OF_KEYS = " AND kernel.key IN (SELECT value FROM json_each(:keys))"
+
+ENTRIES = f"{_OWN} UNION ALL {_IMPORTED}"
+
+ENTRIES_OF_KEYS = f"{_OWN}{_OF_KEYS} UNION ALL {_IMPORTED}{_OF_KEYS}"
+
+_NULLS = """
     SELECT measurement.null_us, measurement.null_error
     FROM platform
     JOIN entry ON entry.platform_id = platform.id
     JOIN measurement ON measurement.id = entry.measurement_id
     WHERE platform.key = ?
+"""
+
+# An import states one error, that of the kernel's time; its null time is taken as it is.
+_IMPORTED_NULLS = """
+    SELECT imported.null_us, 0.0
+    FROM platform JOIN imported ON imported.platform_id = platform.id WHERE platform.key = ?
 """
 
 REJECTIONS = """
@@ -80,7 +106,9 @@ COUNTS = """
         (SELECT count(*) FROM measurement WHERE batch_id IN here),
         (SELECT count(*) FROM rejection WHERE batch_id IN here),
         (SELECT count(*) FROM network_measurement WHERE batch_id IN here),
-        (SELECT count(*) FROM here)
+        (SELECT count(*) FROM here),
+        (SELECT count(*) FROM imported JOIN platform ON platform.id = imported.platform_id
+         WHERE platform.key = :key)
 """
 
 NETWORKS = """
@@ -92,28 +120,35 @@ NETWORKS = """
     ORDER BY network.id
 """
 
-DIGEST = """
-    SELECT kernel.key, entry.latency_us, entry.relative_error, measurement.null_us
-    FROM platform
-    JOIN entry ON entry.platform_id = platform.id
-    JOIN kernel ON kernel.id = entry.kernel_id
-    JOIN measurement ON measurement.id = entry.measurement_id
-    WHERE platform.key = ? ORDER BY kernel.key
-"""
+
+def own_null_time(database: Database, platform: Platform) -> NullTime | None:
+    """Median of the null times subtracted from the platform's own entries."""
+    return _median_null(database.execute(_NULLS, (platform.key,)).fetchall())
 
 
 def null_time(database: Database, platform: Platform) -> NullTime | None:
-    nulls = database.execute(NULLS, (platform.key,)).fetchall()
+    """The same; where there are no own entries, over what was imported."""
+    own = own_null_time(database, platform)
+    if own is not None:
+        return own
+    return _median_null(database.execute(_IMPORTED_NULLS, (platform.key,)).fetchall())
+
+
+def _median_null(nulls: Sequence[Sequence[float]]) -> NullTime | None:
     if not nulls:
         return None
     return NullTime(*(statistics.median(column) for column in zip(*nulls, strict=True)))
 
 
-def insert_batch(database: Database, platform: Platform, record: BatchRecord, now: float) -> int:
+def insert_platform(database: Database, platform: Platform) -> None:
     database.execute(
         "INSERT INTO platform (key, text) VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
         (platform.key, platform.text),
     )
+
+
+def insert_batch(database: Database, platform: Platform, record: BatchRecord, now: float) -> int:
+    insert_platform(database, platform)
     cursor = database.execute(
         "INSERT INTO batch (platform_id, host_time, wall_ms, before, after, facts)"
         " VALUES ((SELECT id FROM platform WHERE key = ?), ?, ?, ?, ?, ?)",
@@ -138,7 +173,7 @@ def _insert_null(database: Database, batch: int, null: NullResult) -> None:
     )
 
 
-def _kernel_id(database: Database, kernel: Kernel) -> int:
+def kernel_id_of(database: Database, kernel: Kernel) -> int:
     database.execute(
         "INSERT INTO kernel (key, op, dtype, text) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (key) DO NOTHING",
@@ -156,7 +191,7 @@ def insert_measurement(
     null: NullTime,
     entry: Entry,
 ) -> None:
-    kernel_id = _kernel_id(database, result.kernel)
+    kernel_id = kernel_id_of(database, result.kernel)
     cursor = database.execute(
         "INSERT INTO measurement (batch_id, kernel_id, windows, latency_us, relative_error,"
         " null_us, null_error, nodes, delegated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -190,7 +225,7 @@ def insert_rejection(
         " VALUES (?, ?, ?, ?, ?, ?)",
         (
             batch,
-            _kernel_id(database, result.kernel),
+            kernel_id_of(database, result.kernel),
             verdict.reason.value,
             verdict.reason.poisonous,
             verdict.detail,

@@ -85,7 +85,7 @@ class Store:
         now = self._clock()
         with self.connection.write() as database:
             batch = rows.insert_batch(database, platform, record, now)
-            null = _null_of(record) or rows.null_time(database, platform)
+            null = _null_of(record) or rows.own_null_time(database, platform)
             accepted: dict[Kernel, Entry] = {}
             rejected: dict[Kernel, Rejected] = {}
             for result in record.kernels:
@@ -106,18 +106,23 @@ class Store:
     def entries(
         self, platform: Platform, kernels: Iterable[Kernel] | None = None
     ) -> dict[Kernel, Entry]:
-        """Entries of those of `kernels` that have one; of all kernels where it is None."""
+        """Entries of those of `kernels` that have one; of all kernels where it is None.
+
+        A kernel without an accepted measurement has the newest of its imports, if any.
+        """
         with self.connection.read() as database:
             if kernels is None:
-                found = database.execute(rows.ENTRIES, (platform.key,))
+                found = database.execute(rows.ENTRIES, {"platform": platform.key})
                 return {Kernel.parse(row[0]): Entry(*row[2:]) for row in found}
             wanted = {kernel.key: kernel for kernel in kernels}
-            keys = json.dumps(list(wanted))
-            found = database.execute(rows.ENTRIES_OF_KEYS, (platform.key, keys))
+            values = {"platform": platform.key, "keys": json.dumps(list(wanted))}
+            found = database.execute(rows.ENTRIES_OF_KEYS, values)
             return {wanted[row[1]]: Entry(*row[2:]) for row in found}
 
     def null_time(self, platform: Platform) -> NullTime | None:
         """Median of the null times subtracted from the platform's entries; None without entries.
+
+        Imports count only where nothing was measured here.
 
         A sum of entries lacks the cost of one invoke: add this once for a network.
         """
@@ -164,8 +169,9 @@ class Store:
         """SHA-256 over the platform's entries: equal where every price is equal, bit by bit."""
         digest = hashlib.sha256(platform.text.encode())
         with self.connection.read() as database:
-            for row in database.execute(rows.DIGEST, (platform.key,)):
-                digest.update(repr(tuple(row)).encode())
+            found = database.execute(rows.ENTRIES, {"platform": platform.key})
+            for row in sorted(tuple(row[1:5]) for row in found):
+                digest.update(repr(row).encode())
         return digest.hexdigest()
 
 

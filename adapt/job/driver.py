@@ -20,12 +20,13 @@ from adapt.errors import (
 )
 from adapt.fleet.local import LocalDevice
 from adapt.job.comparison import Final, compare
-from adapt.job.files import DiskError, disk_errors, locked, write_model
+from adapt.job.files import DiskError, disk_errors, write_model
 from adapt.job.folder import JobFolder
 from adapt.job.journal import Step
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult
 from adapt.job.sitting import Listener, Sitting
+from adapt.locks import locked
 from adapt.methods import METHODS
 from adapt.methods.base import Bench, Method, Phase, Settings, State
 from adapt.network.load import file_digest

@@ -1,8 +1,7 @@
-"""Files that are whole or absent, locks that a kill frees, and a disk that says no."""
+"""Files that are whole or absent, and a disk that says no."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import tempfile
@@ -13,12 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from adapt.errors import Busy, InputError
+from adapt.errors import InputError
 
-__all__ = ["DiskError", "disk_errors", "locked", "to_json", "write_file", "write_model"]
-
-# Digits of the largest process id.
-_MAX_PID_TEXT = 32
+__all__ = ["DiskError", "disk_errors", "to_json", "write_file", "write_model"]
 
 
 class DiskError(InputError):
@@ -59,26 +55,6 @@ def to_json(values: BaseModel) -> bytes:
     """`values` as JSON that reads back to the same, NaN and infinite losses included."""
     # pydantic's own writer turns those into null, which is not a number any more.
     return json.dumps(values.model_dump(mode="json"), indent=1).encode()
-
-
-@contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path`; Busy where another process holds it. Free again after a kill."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read(_MAX_PID_TEXT).strip()
-            raise Busy(
-                f"{what} is in use by process {holder or 'unknown'}",
-                "Wait for it to end, or stop it.",
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 @contextmanager

@@ -32,12 +32,16 @@ class NetworkLatency:
         relative_error: range of the runs as a share of the median, or the largest error stated
             within a run where that is more.
         runs: accepted measurements, each in a worker process of its own.
+        nodes: operators that the runtime sees.
+        delegated: those that a delegate took; the smallest number of all runs.
     """
 
     sha256: str
     latency_us: float
     relative_error: float
     runs: int
+    nodes: int
+    delegated: int
 
 
 def measure_network(
@@ -77,7 +81,7 @@ def measure_networks(
         return []
     session = Session.open(store, device, options or MeasureOptions())
     models = _models(session, contents)
-    runs: dict[str, list[Accepted]] = {sha256: [] for sha256 in models}
+    runs: dict[str, list[NetworkResult]] = {sha256: [] for sha256 in models}
     last: dict[str, str] = {}
     # One batch more for each attempt that a network without any accepted run deserves.
     for number in range(repeats + MAX_ATTEMPTS - 1):
@@ -119,7 +123,7 @@ def _record(
     session: Session,
     batch: Batch,
     models: dict[str, ModelFile],
-    runs: dict[str, list[Accepted]],
+    runs: dict[str, list[NetworkResult]],
     last: dict[str, str],
 ) -> None:
     """Judge and store one batch; append to `runs` what is accepted, note in `last` what is not."""
@@ -129,10 +133,11 @@ def _record(
         outcome = batch.outcomes[model.id]
         verdict = session.verdict(outcome)
         if isinstance(verdict, Accepted):
-            runs[sha256].append(verdict)
-            results.append(
-                NetworkResult(sha256, outcome.windows, verdict, outcome.nodes, outcome.delegated)
+            result = NetworkResult(
+                sha256, outcome.windows, verdict, outcome.nodes, outcome.delegated
             )
+            runs[sha256].append(result)
+            results.append(result)
         elif isinstance(verdict, Rejected):
             verdicts[sha256] = verdict
             last[sha256] = verdict.detail
@@ -148,9 +153,16 @@ def _record(
             )
 
 
-def _summary(sha256: str, runs: Sequence[Accepted]) -> NetworkLatency:
-    latencies = [run.latency_us for run in runs]
+def _summary(sha256: str, runs: Sequence[NetworkResult]) -> NetworkLatency:
+    latencies = [run.verdict.latency_us for run in runs]
     median = statistics.median(latencies)
     spread = (max(latencies) - min(latencies)) / median
-    error = max(spread, *(run.relative_error for run in runs))
-    return NetworkLatency(sha256, median, error, len(runs))
+    error = max(spread, *(run.verdict.relative_error for run in runs))
+    return NetworkLatency(
+        sha256,
+        median,
+        error,
+        runs=len(runs),
+        nodes=max(run.nodes for run in runs),
+        delegated=min(run.delegated for run in runs),
+    )

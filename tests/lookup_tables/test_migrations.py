@@ -9,6 +9,7 @@ import pytest
 
 from lookup_tables import Kernel, Reason, Store, Tensor
 from lookup_tables.migrations import APPLICATION_ID, VERSION
+from lookup_tables.survey import Fate, history
 
 DATA = Path(__file__).with_name("data")
 STORED = sorted(DATA.glob("table_v*.db"))
@@ -59,6 +60,14 @@ def test_says_what_it_said(old: Path) -> None:
         assert (rejection.kernel, rejection.reason) == (relu(3), Reason.CRASHED)
         (network,) = opened.networks(platform)
         assert network.latency_us == 271.0
+
+
+def test_imports_are_kept(old: Path, request: pytest.FixtureRequest) -> None:
+    with Store(old) as opened:
+        (platform,) = opened.platforms()
+        imports = [o for o in history(opened, platform, relu(1)) if o.fate == Fate.IMPORTED]
+        assert len(imports) == opened.counts(platform).imported == ("v1" not in request.node.name)
+        assert all(o.detail == "colleague" and not o.answers for o in imports)
 
 
 def test_opening_twice_changes_nothing(old: Path) -> None:

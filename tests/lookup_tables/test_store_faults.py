@@ -17,7 +17,14 @@ from lookup_tables.migrations import VERSION
 from lookup_tables.quality import Accepted
 
 IMPOSSIBLE_US = [math.nan, math.inf, -math.inf, 0.0, -1.0, 1e9]
-APPEND_ONLY = ["batch", "null_measurement", "measurement", "rejection", "network_measurement"]
+APPEND_ONLY = [
+    "batch",
+    "null_measurement",
+    "measurement",
+    "rejection",
+    "network_measurement",
+    "imported",
+]
 
 
 @pytest.fixture
@@ -85,6 +92,7 @@ def test_measurements_are_append_only(raw: sqlite3.Connection, table: str, state
     raw.execute(
         "INSERT INTO network_measurement VALUES (1, 1, ?, '[]', 1.0, 0.0, 1, 1)", ("a" * 64,)
     )
+    raw.execute("INSERT INTO imported VALUES (1, 1, 1, 'colleague', 1.0, 0.0, 1.0, 1.0, 2.0)")
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         raw.execute(statement.format(table))
 

@@ -23,6 +23,7 @@ from lookup_tables import (
     Tensor,
     Window,
 )
+from lookup_tables.exchange import Row, merge
 
 PLATFORM = Platform("Pixel 6", "Tensor", "SP1A", "litert", "2.3.0", "00ff", "xnnpack", 1)
 WINDOWS = tuple(Window(100, 1, 2, us, us + 0.1, us - 0.1, us, us) for us in (10.0, 10.02))
@@ -54,6 +55,9 @@ def fill(path: Path) -> None:
                 networks=(NetworkResult("a" * 64, WINDOWS, Accepted(271.0, 0.002, 2), 30, 30),),
             ),
         )
+        moment = 1_690_000_000.0
+        row = Row(PLATFORM, kernel(1), 9.75, 0.003, 0.5, moment, source="colleague")
+        merge(store, [row], now=1_700_000_001.0)
     # One file without a write-ahead log beside it.
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = DELETE")

@@ -1,0 +1,199 @@
+"""What a .tflite file would take on a device, operator by operator, from a lookup table.
+
+The file may come from anywhere. What the table cannot know is named and left out of the total, and
+never counted as nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from adapt.cost.table import table_errors
+from adapt.errors import InputError
+from adapt.fleet.device import Device, MeasureOptions
+from adapt.refresh import OnProgress, measure_kernels
+from adapt.tflite.graph import Node, OperatorGraph
+from adapt.tflite.reader import read_model
+from lookup_tables.kernel import Kernel, Platform
+from lookup_tables.quality import Rejected
+from lookup_tables.records import Entry
+from lookup_tables.store import Store
+
+__all__ = ["Operator", "Origin", "Prediction", "predict", "read_file"]
+
+# Flatbuffers end at 2 GiB; only files with weights behind the flatbuffer are larger.
+MAX_MODEL_BYTES = 2 << 30
+
+
+class Origin(StrEnum):
+    """Where the time of an operator comes from, or why there is none."""
+
+    MEASURED = "measured"
+    IMPORTED = "imported"
+    MISSING = "missing"
+    FAILED = "failed"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator of the file.
+
+    Attributes:
+        latency_us: microseconds; None where it is unknown.
+        relative_error: stated error, a share of `latency_us`; None likewise.
+        share: of the total; None likewise.
+        detail: where an imported time comes from, or why there is none.
+    """
+
+    index: int
+    kernel: Kernel
+    origin: Origin
+    latency_us: float | None = None
+    relative_error: float | None = None
+    share: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A network's time on one platform.
+
+    Attributes:
+        operators: in the order in which they run.
+        call_us: time of calling the runtime, paid once, microseconds; 0 where nothing is known.
+        total_us: `call_us` and all operators that are known, microseconds.
+        error_us: `total_us` is off by at most this if every kernel is off by its stated error in
+            the same direction. It says how well the windows of each kernel agreed, not how well a
+            sum of kernels stands for a network.
+    """
+
+    platform: Platform
+    operators: tuple[Operator, ...]
+    call_us: float
+    total_us: float
+    error_us: float
+
+    @property
+    def interval_us(self) -> tuple[float, float]:
+        """The total less and plus `error_us`; never below 0."""
+        return max(self.total_us - self.error_us, 0.0), self.total_us + self.error_us
+
+    @property
+    def unknown(self) -> tuple[Operator, ...]:
+        """Operators that are not in the total."""
+        return tuple(o for o in self.operators if o.latency_us is None)
+
+    @property
+    def nothing_known(self) -> bool:
+        """Whether the total is that of no operator at all."""
+        return len(self.unknown) == len(self.operators)
+
+    @property
+    def unknown_by_name(self) -> dict[str, int]:
+        """How often each operator type is not in the total."""
+        return dict(Counter(operator.kernel.op for operator in self.unknown))
+
+
+def read_file(path: Path) -> tuple[bytes, OperatorGraph]:
+    """A .tflite file and what is in it; InputError where it is not a sound one."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}", "Give a .tflite file.")
+    if path.stat().st_size > MAX_MODEL_BYTES:
+        raise InputError(f"{path} is larger than 2 GiB", "Give a smaller .tflite file.")
+    content = path.read_bytes()
+    try:
+        return content, read_model(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error.what}", error.todo) from error
+
+
+def predict(
+    graph: OperatorGraph,
+    store: Store,
+    device: Device,
+    *,
+    options: MeasureOptions | None = None,
+    measure_missing: bool = True,
+    on_progress: OnProgress | None = None,
+) -> Prediction:
+    """Price the network `graph` on the platform that `options` select on `device`.
+
+    Kernels that the table lacks are measured and recorded with `measure_missing`, else they stay
+    unknown. Raises DeviceError or Busy where the device cannot be used, TableError where the table
+    cannot.
+    """
+    options = options or MeasureOptions()
+    nodes = graph.operators
+    kernels = [node.kernel for node in nodes if node.supported]
+    platform = device.platform(options.backend, options.threads, options.core_mask)
+    with table_errors():
+        entries = store.entries(platform, kernels)
+    failed: dict[Kernel, Rejected] = {}
+    missing = [kernel for kernel in kernels if kernel not in entries]
+    if measure_missing and missing:
+        done = measure_kernels(store, device, missing, options=options, on_progress=on_progress)
+        failed = done.failed
+    with table_errors():
+        entries = store.entries(platform, kernels)
+        if not measure_missing:
+            failed = store.quarantined(platform)
+        null = store.null_time(platform)
+    call_us, call_error = (null.latency_us, null.relative_error) if null and entries else (0, 0)
+    return _sum(platform, _operators(nodes, entries, failed), call_us, call_us * call_error)
+
+
+def _operators(
+    nodes: Sequence[Node], entries: Mapping[Kernel, Entry], failed: Mapping[Kernel, Rejected]
+) -> list[Operator]:
+    """What is known of each operator; shares are left open."""
+    result = []
+    for index, node in enumerate(nodes):
+        kernel = node.kernel
+        if not node.supported:
+            why = "not an operator that can be timed alone"
+            result.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=why))
+        elif kernel in entries:
+            entry = entries[kernel]
+            origin = Origin.IMPORTED if entry.source else Origin.MEASURED
+            values = (entry.latency_us, entry.relative_error)
+            result.append(Operator(index, kernel, origin, *values, detail=entry.source))
+        elif kernel in failed:
+            why = f"{failed[kernel].reason}: {failed[kernel].detail}"
+            result.append(Operator(index, kernel, Origin.FAILED, detail=why))
+        else:
+            result.append(Operator(index, kernel, Origin.MISSING))
+    return result
+
+
+def _sum(
+    platform: Platform, operators: Sequence[Operator], call_us: float, call_error_us: float
+) -> Prediction:
+    known = [
+        (o.latency_us, o.latency_us * (o.relative_error or 0.0))
+        for o in operators
+        if o.latency_us is not None
+    ]
+    total = math.fsum((call_us, *(latency for latency, _ in known)))
+    error = math.fsum((call_error_us, *(spread for _, spread in known)))
+    shared = tuple(_with_share(operator, total) for operator in operators)
+    return Prediction(platform, shared, call_us, total, error)
+
+
+def _with_share(operator: Operator, total_us: float) -> Operator:
+    if operator.latency_us is None:
+        return operator
+    return Operator(
+        operator.index,
+        operator.kernel,
+        operator.origin,
+        operator.latency_us,
+        operator.relative_error,
+        share=operator.latency_us / total_us,
+        detail=operator.detail,
+    )

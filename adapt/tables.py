@@ -1,0 +1,115 @@
+"""Looking into table files and moving them, with the errors of this program."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from adapt.cost.table import open_table, table_errors
+from adapt.errors import InputError, TableError, UsageError
+from lookup_tables import checks, exchange, survey
+from lookup_tables.kernel import Kernel, Platform, TextError
+from lookup_tables.store import Store
+
+__all__ = [
+    "check_table",
+    "existing_table",
+    "export_table",
+    "find_kernel",
+    "find_platforms",
+    "import_table",
+]
+
+_KEY = re.compile("[0-9a-f]{4,32}")
+
+# Of an ambiguous key, and of what is wrong with a file: more lines help nobody.
+_SHOWN = 20
+
+
+@contextmanager
+def existing_table(path: Path) -> Iterator[Store]:
+    """The table file at `path`; TableError where there is none."""
+    if not path.exists():
+        raise TableError(
+            f"there is no table file {path}",
+            "`adapt run`, `adapt predict` and `adapt tables import` make one.",
+        )
+    with open_table(path) as store, table_errors():
+        yield store
+
+
+def find_platforms(store: Store, key: str | None) -> list[Platform]:
+    """The platform whose key begins with `key`, or all; UsageError where that is not one."""
+    platforms = store.platforms()
+    if key is None:
+        return platforms
+    found = [platform for platform in platforms if platform.key.startswith(key)]
+    if not key or len(found) != 1:
+        raise UsageError(
+            f"{len(found)} platforms have a key that begins with {key!r}",
+            "`adapt tables` lists them.",
+        )
+    return found
+
+
+def find_kernel(store: Store, name: str) -> Kernel:
+    """The kernel with this canonical text, or whose key begins so; UsageError where it is none."""
+    if not _KEY.fullmatch(name):
+        try:
+            return Kernel.parse(name)
+        except TextError as error:
+            raise UsageError(
+                str(error), "Give a kernel's text, or its key: `adapt tables show` lists them."
+            ) from error
+    found = survey.find_kernels(store, name, _SHOWN + 1)
+    if not found:
+        raise UsageError(
+            f"no kernel of this table has a key that begins with {name}",
+            "`adapt tables show` lists them.",
+        )
+    if len(found) > 1:
+        several = "\n  ".join(f"{kernel.key}  {kernel}" for kernel in found[:_SHOWN])
+        raise UsageError(f"several kernels have a key that begins with {name}", several)
+    return found[0]
+
+
+def export_table(store: Store, platform: str | None) -> tuple[str, int]:
+    """The table as CSV, of the platform whose key begins with `platform` or of all; its rows."""
+    chosen = find_platforms(store, platform)[0] if platform is not None else None
+    text = io.StringIO(newline="")
+    count = exchange.write(exchange.export_rows(store, chosen), text)
+    return text.getvalue(), count
+
+
+def import_table(path: Path, csv: Path, source: str | None) -> exchange.Imported:
+    """Merge the file `csv` into the table file at `path`, made if there is none; all or nothing.
+
+    `source` names rows that name none, by default the file's stem. InputError, with line and
+    column, where the file is not understood.
+    """
+    now = time.time()
+    try:
+        with csv.open(newline="", encoding="utf-8") as file:
+            found = exchange.read(file, source=csv.stem if source is None else source, now=now)
+    except exchange.ExchangeError as error:
+        raise InputError(
+            f"{csv}: {error}", "Give a file of `adapt tables export`; nothing was imported."
+        ) from error
+    with open_table(path) as store, table_errors():
+        return exchange.merge(store, found, now)
+
+
+def check_table(store: Store) -> None:
+    """TableError with everything that is wrong with the file, where anything is."""
+    faults = checks.verify(store)
+    if faults:
+        shown = "\n  ".join(faults[:_SHOWN])
+        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise TableError(
+            f"{store.path} is not sound: {len(faults)} fault(s)\n  {shown}{more}",
+            "Export what is good with `adapt tables export`, and import it into a new file.",
+        )

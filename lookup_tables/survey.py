@@ -1,0 +1,141 @@
+"""Looking into a table: what it knows of each platform, and how one kernel's time went."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lookup_tables import rows
+from lookup_tables.kernel import Kernel, Platform
+from lookup_tables.quality import Accepted, kernel_error, kernel_time
+from lookup_tables.records import TableCounts
+from lookup_tables.store import Store
+
+__all__ = ["Fate", "Observation", "Summary", "find_kernels", "history", "summaries"]
+
+_HISTORY = """
+    SELECT batch.host_time, 'accepted', measurement.latency_us, measurement.relative_error,
+           measurement.null_us, measurement.null_error, '', measurement.id, batch.id,
+           entry.measurement_id IS NOT NULL
+    FROM platform
+    JOIN batch ON batch.platform_id = platform.id
+    JOIN measurement ON measurement.batch_id = batch.id
+    JOIN kernel ON kernel.id = measurement.kernel_id
+    LEFT JOIN entry ON entry.measurement_id = measurement.id
+    WHERE platform.key = :platform AND kernel.key = :kernel
+    UNION ALL
+    SELECT batch.host_time, 'rejected', NULL, NULL, NULL, NULL,
+           rejection.reason || ': ' || rejection.detail, rejection.id, batch.id, 0
+    FROM platform
+    JOIN batch ON batch.platform_id = platform.id
+    JOIN rejection ON rejection.batch_id = batch.id
+    JOIN kernel ON kernel.id = rejection.kernel_id
+    WHERE platform.key = :platform AND kernel.key = :kernel
+    UNION ALL
+    SELECT imported.measured_at, 'imported', imported.latency_us, imported.relative_error,
+           imported.null_us, 0.0, imported.source, imported.id, 0, 0
+    FROM platform
+    JOIN imported ON imported.platform_id = platform.id
+    JOIN kernel ON kernel.id = imported.kernel_id
+    WHERE platform.key = :platform AND kernel.key = :kernel
+    ORDER BY 1, 8
+"""
+
+_SPAN = """
+    SELECT min(batch.host_time), max(batch.host_time)
+    FROM platform JOIN batch ON batch.platform_id = platform.id WHERE platform.key = ?
+"""
+
+# A key is hexadecimal, so every key that begins with one lies before the one followed by "g".
+_KERNELS_OF_PREFIX = """
+    SELECT text FROM kernel WHERE key >= :prefix AND key < :prefix || 'g' ORDER BY key LIMIT :limit
+"""
+
+
+class Fate(StrEnum):
+    """What became of a measurement."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    IMPORTED = "imported"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One platform's table.
+
+    Attributes:
+        oldest, newest: host clock of its first and last batch, seconds since 1970; None without.
+        median_error: median of the relative errors that its entries state; None without entries.
+    """
+
+    platform: Platform
+    counts: TableCounts
+    oldest: float | None
+    newest: float | None
+    median_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One measurement of one kernel.
+
+    Attributes:
+        at: when it was measured, seconds since 1970.
+        latency_us: time of the kernel itself, microseconds; None where it was rejected.
+        relative_error: its stated error; None likewise.
+        null_us: the null time that was subtracted, microseconds; None likewise.
+        detail: why it was rejected, or where it was imported from.
+        answers: whether it is what the table answers for the kernel.
+    """
+
+    at: float
+    fate: Fate
+    latency_us: float | None
+    relative_error: float | None
+    null_us: float | None
+    detail: str
+    answers: bool
+
+
+def summaries(store: Store) -> list[Summary]:
+    """Every platform that the file knows, in the order they came."""
+    result = []
+    for platform in store.platforms():
+        with store.connection.read() as database:
+            oldest, newest = database.execute(_SPAN, (platform.key,)).fetchone()
+            found = database.execute(rows.ENTRIES, {"platform": platform.key})
+            errors = [error for _, _, _, error, *_ in found]
+        median = statistics.median(errors) if errors else None
+        result.append(Summary(platform, store.counts(platform), oldest, newest, median))
+    return result
+
+
+def history(store: Store, platform: Platform, kernel: Kernel) -> list[Observation]:
+    """Every measurement of `kernel` on `platform`, accepted or not, and its imports; oldest first.
+
+    At most one of them is the answer.
+    """
+    answer = store.entries(platform, [kernel]).get(kernel)
+    result = []
+    with store.connection.read() as database:
+        found = database.execute(_HISTORY, {"platform": platform.key, "kernel": kernel.key})
+        for at, fate, latency, error, null, null_error, detail, _, _, is_entry in found:
+            if fate == Fate.ACCEPTED:
+                measured = Accepted(latency, error, 0)
+                error = kernel_error(measured, null, null_error)
+                latency = kernel_time(latency, null)
+            answers = bool(is_entry)
+            if fate == Fate.IMPORTED and answer is not None:
+                chosen = (answer.source, answer.measured_at, answer.latency_us)
+                answers = chosen == (detail, at, latency)
+            result.append(Observation(at, Fate(fate), latency, error, null, detail, answers))
+    return result
+
+
+def find_kernels(store: Store, key: str, limit: int) -> list[Kernel]:
+    """Kernels, up to `limit`, whose key begins with `key`, which is lower-case hexadecimal."""
+    with store.connection.read() as database:
+        found = database.execute(_KERNELS_OF_PREFIX, {"prefix": key, "limit": limit})
+        return [Kernel.parse(text) for (text,) in found]

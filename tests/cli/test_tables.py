@@ -1,0 +1,243 @@
+"""`adapt tables`, `adapt predict` and `adapt measure`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from adapt.cli import main
+from adapt.tflite.ops import make_kernel
+from adapt.tflite.writer import write_kernel
+from lookup_tables import Tensor
+
+USAGE, DEVICE, INPUT, TABLE = 2, 4, 5, 6
+LOGISTIC = make_kernel("LOGISTIC", [Tensor("float32", (1, 4096))], [Tensor("float32", (1, 4096))])
+
+# What a user runs, with what was imported by its end.
+_WITHOUT_TENSORFLOW = """
+import sys
+from adapt.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    assert not {"tensorflow", "keras", "jax"} & set(sys.modules), "a command imports TensorFlow"
+"""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs commands with tables in `folder`."""
+
+    folder: Path
+
+    @property
+    def table(self) -> Path:
+        return self.folder / "tables.db"
+
+    @property
+    def model(self) -> Path:
+        """A network of one operator."""
+        path = self.folder / "logistic.tflite"
+        path.write_bytes(write_kernel(LOGISTIC))
+        return path
+
+    def run(self, *arguments: str | Path, code: int = 0) -> Result:
+        """`adapt` inside this process."""
+        runner = CliRunner(env={"ADAPT_HOME": str(self.folder)})
+        result = runner.invoke(main, [str(a) for a in arguments], prog_name="adapt")
+        assert result.exit_code == code, result.output
+        assert "Traceback" not in result.output
+        return result
+
+    def json(self, *arguments: str | Path) -> Any:
+        """What a command prints, parsed."""
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+    def process(self, *arguments: str | Path) -> Any:
+        """The same by a process of its own, which must not import TensorFlow."""
+        done = subprocess.run(
+            [sys.executable, "-c", _WITHOUT_TENSORFLOW, *map(str, arguments), "--json"],
+            env={**os.environ, "ADAPT_HOME": str(self.folder)},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(autouse=True)
+def sigterm() -> Iterator[None]:
+    """The command line handles SIGTERM; the tests' own handler comes back."""
+    saved = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, saved)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shell, Any]:
+    """Tables with one measured kernel, and what `adapt predict` said of it."""
+    shell = Shell(tmp_path_factory.mktemp("home"))
+    return shell, shell.process("predict", shell.model)
+
+
+@pytest.fixture
+def shell(filled: tuple[Shell, Any], tmp_path: Path) -> Shell:
+    """A copy of those tables."""
+    with (
+        sqlite3.connect(filled[0].table) as source,
+        sqlite3.connect(tmp_path / "tables.db") as target,
+    ):
+        source.backup(target)
+    source.close()
+    target.close()
+    return Shell(tmp_path)
+
+
+def test_predict_prices_each_operator(filled: tuple[Shell, Any]) -> None:
+    _, said = filled
+    (operator,) = said["operators"]
+    assert (operator["op"], operator["output_shape"]) == ("LOGISTIC", [1, 4096])
+    assert (operator["kernel"], operator["origin"]) == (LOGISTIC.text, "measured")
+    assert said["total_us"] == pytest.approx(said["call_us"] + operator["latency_us"])
+    low, high = said["interval_us"]
+    assert low <= said["total_us"] <= high
+    assert (said["complete"], said["unknown"]) == (True, {})
+
+
+def test_predict_measures_nothing_on_request(shell: Shell) -> None:
+    known = shell.run("predict", shell.model, "--no-measure-missing").stdout
+    assert "LOGISTIC  1x4096" in known
+    assert "total " in known
+    before = shell.table.read_bytes()
+    said = shell.json("predict", shell.model, "--no-measure-missing", "--backend", "builtin")
+    assert (said["total_us"], said["interval_us"], said["complete"]) == (None, None, False)
+    assert said["unknown"] == {"LOGISTIC": 1}
+    text = shell.run("predict", shell.model, "--no-measure-missing", "--backend", "builtin").stdout
+    assert "unknown, not in the total: 1 LOGISTIC" in text
+    assert "total unknown" in text
+    assert shell.table.read_bytes() == before
+
+
+def test_measure_times_whole_networks(shell: Shell) -> None:
+    said = shell.process("measure", shell.model)
+    (network,) = said["networks"]
+    assert network["model"] == str(shell.model)
+    assert network["latency_us"] > 0
+    assert network["runs"] >= 1
+    assert 0 <= network["delegated"] <= network["nodes"] == 1
+    (platform,) = shell.json("tables")
+    assert platform["counts"]["networks"] == network["runs"]
+
+
+def test_tables_lists_platforms(shell: Shell) -> None:
+    (listed,) = shell.process("tables")
+    assert listed["counts"]["entries"] == 1
+    assert listed["oldest"] <= listed["newest"]
+    assert listed["median_error"] >= 0
+    text = shell.run("tables").stdout
+    assert listed["key"][:12] in text
+    assert "xnnpack, 1 thread(s)" in text
+
+
+@pytest.mark.parametrize("name", [LOGISTIC.key, LOGISTIC.key[:6], LOGISTIC.text])
+def test_show_a_kernel(shell: Shell, name: str) -> None:
+    shown = shell.json("tables", "show", name)
+    assert (shown["key"], shown["kernel"]) == (LOGISTIC.key, LOGISTIC.text)
+    (platform,) = shown["platforms"]
+    assert [seen["answers"] for seen in platform["history"]].count(True) == 1
+    text = shell.run("tables", "show", name).stdout
+    assert LOGISTIC.text in text
+    assert "accepted" in text
+
+
+def test_show_the_entries(shell: Shell) -> None:
+    (platform,) = shell.json("tables", "show")
+    (entry,) = platform["entries"]
+    assert (entry["kernel"], entry["source"]) == (LOGISTIC.text, "")
+    assert LOGISTIC.text in shell.run("tables", "show", "--limit", "1").stdout
+    assert shell.json("tables", "show", "--platform", platform["key"][:8]) == [platform]
+
+
+def test_a_colleagues_table(shell: Shell, tmp_path: Path) -> None:
+    csv = tmp_path / "alice.csv"
+    assert "1 rows written" in shell.run("tables", "export", csv).stdout
+    assert csv.read_text() == shell.run("tables", "export", "-").stdout
+    assert shell.json("tables", "import", csv) == {"added": 0, "known": 1, "beside_own": 0}
+    other = tmp_path / "other.db"
+    assert "1 rows imported" in shell.run("tables", "import", csv, "--tables", other).stdout
+    priced = shell.json("predict", shell.model, "--no-measure-missing", "--tables", other)
+    (operator,) = priced["operators"]
+    assert (operator["origin"], operator["detail"]) == ("imported", "alice")
+    shell.json("predict", shell.model, "--tables", other, "--backend", "builtin")
+    assert "alice" in shell.run("tables", "--tables", other, "show", LOGISTIC.key).stdout
+    assert "alice" in shell.run("tables", "show", "--tables", other).stdout
+
+
+def test_a_failed_export_keeps_what_was_there(shell: Shell, tmp_path: Path) -> None:
+    csv = tmp_path / "kept.csv"
+    csv.write_text("years of work")
+    shell.run("tables", "export", csv, "--platform", "zz", code=USAGE)
+    assert csv.read_text() == "years of work"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_bad_csv_changes_nothing(shell: Shell, tmp_path: Path) -> None:
+    csv = tmp_path / "bad.csv"
+    shell.run("tables", "export", csv)
+    lines = csv.read_text().splitlines()
+    csv.write_text("\n".join([*lines, lines[1].replace("LOGISTIC", "LOGIC")]) + "\nrubbish\n")
+    refused = shell.run("tables", "import", csv, "--tables", tmp_path / "new.db", code=INPUT)
+    assert f"{csv}: line 4: 1 fields" in refused.stderr
+    assert not (tmp_path / "new.db").exists()
+    csv.write_bytes(b"\xff\xfe")
+    assert "not UTF-8" in shell.run("tables", "import", csv, code=INPUT).stderr
+    shell.run("tables", "import", tmp_path / "absent.csv", code=INPUT)
+    named = shell.run("tables", "import", csv, "--source", "=1", code=INPUT)
+    assert "source" in named.stderr
+
+
+def test_verify(shell: Shell) -> None:
+    assert "is sound" in shell.run("tables", "verify").stdout
+    connection = sqlite3.connect(shell.table)
+    connection.execute("UPDATE entry SET latency_us = 1e6")
+    connection.commit()
+    connection.close()
+    refused = shell.run("tables", "verify", code=TABLE)
+    assert f"{shell.table} is not sound: 1 fault(s)" in refused.stderr
+    assert "says 1e+06 us" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "mention"),
+    [
+        (["tables", "--tables", "absent.db"], TABLE, "no table file absent.db"),
+        (["tables", "show", "nonsense"], USAGE, "not a kernel"),
+        (["tables", "show", "00000000"], USAGE, "no kernel"),
+        (["tables", "show", "--platform", "zz"], USAGE, "0 platforms"),
+        (["tables", "export", "-", "--platform", ""], USAGE, "platforms"),
+        (["tables", "export", "/absent/x.csv"], INPUT, "/absent/x.csv"),
+        (["predict", "absent.tflite"], INPUT, "no file absent.tflite"),
+        (["predict", __file__], INPUT, "test_tables.py: not a TensorFlow Lite model"),
+        (["predict", "{model}", "--device", "toaster"], USAGE, "toaster"),
+        (["predict", "{model}", "--core-mask", "all"], USAGE, "core mask"),
+        (["predict", "{model}", "--agent-python", "/absent/python"], DEVICE, "/absent/python"),
+        (["measure"], USAGE, "MODELS"),
+        (["measure", "{model}", "absent.tflite"], INPUT, "no file absent.tflite"),
+    ],
+)
+def test_mistakes(shell: Shell, arguments: list[str], code: int, mention: str) -> None:
+    given = [argument.replace("{model}", str(shell.model)) for argument in arguments]
+    assert mention in shell.run(*given, code=code).stderr

@@ -1,0 +1,75 @@
+"""Files that are sound, and files that somebody or something has changed."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lookup_tables import Store
+from lookup_tables.checks import verify
+from lookup_tables.exchange import Row, merge
+
+
+@pytest.fixture
+def filled(store: Store, values: Any) -> Store:
+    """Two platforms, two entries, one of them measured twice, and an import."""
+    store.record_batch(
+        values.platform, values.batch(values.accepted(1, 10.0), values.accepted(2, 20.0))
+    )
+    store.record_batch(values.platform, values.batch(values.accepted(1, 10.1)))
+    row = Row(values.other_platform, values.kernel(3), 7.0, 0.0, 0.5, 1.0, "colleague")
+    merge(store, [row], 2.0)
+    return store
+
+
+def test_a_sound_file(filled: Store) -> None:
+    assert verify(filled) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("UPDATE entry SET latency_us = 1 WHERE kernel_id = 1", "says 1 us"),
+        ("UPDATE entry SET relative_error = 0.5 WHERE kernel_id = 1", r"\+-50.00%, its"),
+        ("UPDATE entry SET measurement_id = 1 WHERE kernel_id = 1", "not its newest"),
+        ("UPDATE entry SET kernel_id = 3 WHERE kernel_id = 2", "another kernel's"),
+        ("UPDATE entry SET platform_id = 2 WHERE kernel_id = 2", "another kernel's or platform's"),
+        ("DELETE FROM entry WHERE kernel_id = 2", "not its newest"),
+        ("DELETE FROM batch WHERE id = 1", "row of batch that is not there"),
+        ("DELETE FROM imported", "kernel .* is orphaned"),
+        ("DELETE FROM imported", "platform .* is orphaned"),
+        ("UPDATE kernel SET text = 'nonsense' WHERE id = 1", "kernel .*: not a kernel"),
+        ("UPDATE kernel SET text = replace(text, 'RELU', 'TANH') WHERE id = 1", "not the key"),
+        ("UPDATE platform SET text = '{}' WHERE id = 1", "platform .*: not a platform"),
+    ],
+)
+def test_a_change_is_found(filled: Store, change: str, message: str) -> None:
+    connection = sqlite3.connect(filled.path, isolation_level=None)
+    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'"):
+        connection.execute(f"DROP TRIGGER {name}")
+    connection.execute(change)
+    connection.close()
+    faults = verify(filled)
+    assert any(re.search(message, fault) for fault in faults), faults
+
+
+def test_damaged_pages_are_found(filled: Store, tmp_path: Path) -> None:
+    filled.connection.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    filled.close()
+    path = tmp_path / "table.db"
+    connection = sqlite3.connect(path)
+    (root,) = connection.execute(
+        "SELECT rootpage FROM sqlite_schema WHERE name = 'measurement'"
+    ).fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    content = bytearray(path.read_bytes())
+    # The count of cells of a page, at its fourth byte: one row fewer than the index has.
+    content[(root - 1) * size + 4] -= 1
+    path.write_bytes(content)
+    with Store(path) as opened:
+        assert any(fault.startswith("integrity: ") for fault in verify(opened))
