@@ -32,6 +32,7 @@ __all__ = [
     "Proposal",
     "Settings",
     "State",
+    "begun",
     "finish",
     "full_keep",
     "priced",
@@ -163,6 +164,38 @@ class Method(Protocol):
         calls again with the same arguments.
         """
         ...
+
+
+def begun(
+    bench: Bench,
+    limits: Mapping[str, float],
+    original: Cost,
+    first: tuple[int, str],
+    keep: dict[str, list[int]],
+    cost: Cost,
+) -> State:
+    """The first state of a method that starts from the filters `keep`, whose network has `cost`.
+
+    `first` is the number of the family's first point and what was narrowed to come to it.
+    """
+    weights = shrink.slice_weights(bench.network.weights, bench.network.groups, keep)
+    score = bench.trainer.score(weights, bench.data.holdout)
+    number, group = first
+    point = Iteration(
+        number=number,
+        group=group,
+        keep=keep,
+        cost=priced(cost),
+        accuracy=score.accuracy,
+        loss=score.loss,
+    )
+    return State(
+        phase=Phase.SEARCH,
+        limits=dict(limits),
+        original=priced(original),
+        keep=keep,
+        history=[point],
+    )
 
 
 def widths_of(keep: Mapping[str, list[int]]) -> dict[str, int]:

@@ -20,6 +20,7 @@ from adapt.methods.base import (
     Phase,
     Proposal,
     State,
+    begun,
     cost_of,
     finish,
     full_keep,
@@ -63,23 +64,7 @@ class NetAdapt:
         least = bench.pricer.price(narrowest)
         if not meets(least, limits):
             raise unreachable(least, limits)
-        keep = full_keep(bench.network)
-        score = bench.trainer.score(bench.network.weights, bench.data.holdout)
-        first = Iteration(
-            number=0,
-            group="",
-            keep=keep,
-            cost=priced(original),
-            accuracy=score.accuracy,
-            loss=score.loss,
-        )
-        return State(
-            phase=Phase.SEARCH,
-            limits=dict(limits),
-            original=priced(original),
-            keep=keep,
-            history=[first],
-        )
+        return begun(bench, limits, original, (0, ""), full_keep(bench.network), original)
 
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
         """One iteration, or one piece of the long fine-tune."""

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from adapt.cost.base import Cost
 from adapt.methods.base import (
     Bench,
-    Iteration,
     Phase,
     State,
+    begun,
     finish,
     full_keep,
     meets,
-    priced,
 )
 from adapt.methods.netadapt import unreachable
 from adapt.network import shrink
@@ -42,23 +41,7 @@ class Uniform:
             name: strongest(importance, keep, name, width, network.groups)
             for name, width in _scaled(network, part).items()
         }
-        weights = shrink.slice_weights(network.weights, network.groups, keep)
-        score = bench.trainer.score(weights, bench.data.holdout)
-        point = Iteration(
-            number=1,
-            group="all",
-            keep=keep,
-            cost=priced(cost),
-            accuracy=score.accuracy,
-            loss=score.loss,
-        )
-        return State(
-            phase=Phase.SEARCH,
-            limits=dict(limits),
-            original=priced(original),
-            keep=keep,
-            history=[point],
-        )
+        return begun(bench, limits, original, (1, "all"), keep, cost)
 
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
         """Cut the weights, then one piece of the long fine-tune after another."""

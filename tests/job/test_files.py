@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from adapt.errors import Busy, InputError
-from adapt.job.files import DiskError, disk_errors, locked, write_file
+from adapt.job.files import DiskError, disk_errors, write_file
+from adapt.locks import locked
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from adapt.job.files import locked
+from adapt.locks import locked
 with locked(Path(sys.argv[1]), "it"):
     print("held", flush=True)
     time.sleep(60)
