@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,13 +22,13 @@ WITHOUT_SERVICE = ("device_agent/v1/health.proto",)
 
 def generate(out: Path) -> list[Path]:
     """Write the generated files under `out` and return them; SystemExit where protoc fails."""
-    from grpc_tools import protoc  # type: ignore[import-untyped]
-
     for source in SOURCES:
-        arguments = ["protoc", f"-I{ROOT / 'protos'}", f"--python_out={out}", f"--pyi_out={out}"]
+        # In a process of its own: protoc's native library and TensorFlow's do not bear each other.
+        arguments = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'protos'}"]
+        arguments += [f"--python_out={out}", f"--pyi_out={out}"]
         if source not in WITHOUT_SERVICE:
             arguments.append(f"--grpc_python_out={out}")
-        if protoc.main([*arguments, str(ROOT / "protos" / source)]) != 0:
+        if subprocess.run([*arguments, str(ROOT / "protos" / source)], check=False).returncode != 0:
             raise SystemExit(f"protoc refused {source}")
     return sorted(path for path in out.glob("device_agent/v1/*_pb2*") if path.is_file())
 
