@@ -1,9 +1,10 @@
 """How fast and how repeatably the local agent measures kernels.
 
-    python tools/bench/agent.py MODEL.tflite ... [--agents 3]
+    python tools/bench/agent.py [MODEL.tflite ...] [--agents 3]
 
-Cuts the kernels out of the models and measures them all in one batch by each of several agents,
-one after the other. Prints a line an agent, then the spread of each kernel's time between agents.
+Takes the kernels of the models, or those of the bundled network at three widths, and measures them
+all in one batch by each of several agents, one after the other. Prints a line an agent, then the
+spread of each kernel's time between agents.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from adapt.fleet.device import MeasureOptions, ModelFile, Status
 from adapt.fleet.local import LocalDevice
 from adapt.tflite.reader import read_kernels
 from adapt.tflite.writer import null_kernel, write_kernel
+from lookup_tables.kernel import Kernel
 from lookup_tables.quality import Accepted, judge
 
 
@@ -42,15 +44,31 @@ def measure(models: Sequence[ModelFile], options: MeasureOptions) -> dict[str, f
     return accepted
 
 
+def bundled_kernels() -> list[Kernel]:
+    """The kernels of the bundled network at its full, three quarters and half widths."""
+    from adapt.telemetry import import_tensorflow
+
+    import_tensorflow()
+    from adapt.demo import MODEL
+    from adapt.network.load import load_network
+
+    network = load_network(MODEL)
+    versions = (
+        {name: round(width * share) for name, width in network.widths.items()}
+        for share in (1.0, 0.75, 0.5)
+    )
+    return [kernel for widths in versions for kernel in network.kernels(widths)]
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--agents", type=int, default=3)
     arguments = parser.parse_args()
-    kernels = {null_kernel().key: null_kernel()}
-    for path in arguments.models:
-        kernels |= {kernel.key: kernel for kernel in read_kernels(path.read_bytes())}
+    taken = [kernel for path in arguments.models for kernel in read_kernels(path.read_bytes())]
+    taken = [null_kernel(), *(taken if arguments.models else bundled_kernels())]
+    kernels = {kernel.key: kernel for kernel in taken}
     models = [ModelFile(key, write_kernel(kernel)) for key, kernel in kernels.items()]
     runs = [measure(models, MeasureOptions()) for _ in range(arguments.agents)]
     common = set.intersection(*(set(run) for run in runs))
