@@ -18,7 +18,7 @@ from adapt.errors import (
     TableError,
     UsageError,
 )
-from adapt.fleet.local import LocalDevice
+from adapt.fleet.claim import claimed
 from adapt.job.comparison import Final, compare
 from adapt.job.files import DiskError, disk_errors, write_model
 from adapt.job.folder import JobFolder
@@ -56,11 +56,11 @@ def execute(
             stack.enter_context(disk_errors(folder.path))
         else:
             _check_model(request)
-        stack.enter_context(locked(home / "locks" / "local.lock", "the device local"))
-        store = stack.enter_context(open_table(tables))
         pin_threads(request.threads)
-        device = LocalDevice(request.agent_python)
-        stack.callback(device.close)
+        device = stack.enter_context(
+            claimed(request.device, home=home, agent_python=request.agent_python)
+        )
+        store = stack.enter_context(open_table(tables))
         sitting = Sitting.open(folder, store, device, listener)
         listener.began(folder.path)
         return _carry_out(sitting)
