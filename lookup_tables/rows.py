@@ -17,7 +17,9 @@ from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Accepted, Rejected, Window
 from lookup_tables.records import (
     BatchRecord,
+    ColdResult,
     Entry,
+    Fact,
     JsonObject,
     KernelResult,
     NetworkResult,
@@ -27,12 +29,14 @@ from lookup_tables.records import (
 
 ENTRIES = """
     SELECT kernel.text, kernel.key, entry.latency_us, entry.relative_error,
-           measurement.null_us, batch.id, batch.host_time
+           measurement.null_us, batch.id, batch.host_time,
+           entry.cold_us, cold_measurement.relative_error
     FROM platform
     JOIN entry ON entry.platform_id = platform.id
     JOIN kernel ON kernel.id = entry.kernel_id
     JOIN measurement ON measurement.id = entry.measurement_id
     JOIN batch ON batch.id = measurement.batch_id
+    LEFT JOIN cold_measurement ON cold_measurement.id = entry.cold_measurement_id
     WHERE platform.key = ?
 """
 
@@ -93,12 +97,24 @@ NETWORKS = """
 """
 
 DIGEST = """
-    SELECT kernel.key, entry.latency_us, entry.relative_error, measurement.null_us
+    SELECT kernel.key, entry.latency_us, entry.relative_error, measurement.null_us, entry.cold_us
     FROM platform
     JOIN entry ON entry.platform_id = platform.id
     JOIN kernel ON kernel.id = entry.kernel_id
     JOIN measurement ON measurement.id = entry.measurement_id
     WHERE platform.key = ? ORDER BY kernel.key
+"""
+
+# SQLite takes the bare columns of an aggregate with max() from the row that has the maximum.
+FACTS = """
+    SELECT fact.name, fact.value, fact.host_time, fact.evidence, max(fact.id)
+    FROM platform JOIN platform_fact AS fact ON fact.platform_id = platform.id
+    WHERE platform.key = ? GROUP BY fact.name ORDER BY fact.name
+"""
+
+_KEEP_COLD_TIME = """
+    UPDATE entry SET cold_measurement_id = ?, cold_us = ?
+    WHERE kernel_id = ? AND platform_id = (SELECT id FROM platform WHERE key = ?)
 """
 
 
@@ -109,11 +125,29 @@ def null_time(database: Database, platform: Platform) -> NullTime | None:
     return NullTime(*(statistics.median(column) for column in zip(*nulls, strict=True)))
 
 
-def insert_batch(database: Database, platform: Platform, record: BatchRecord, now: float) -> int:
+def _insert_platform(database: Database, platform: Platform) -> None:
     database.execute(
         "INSERT INTO platform (key, text) VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
         (platform.key, platform.text),
     )
+
+
+def facts(database: Database, platform: Platform) -> dict[str, Fact]:
+    found = database.execute(FACTS, (platform.key,))
+    return {name: Fact(value, at, json.loads(why)) for name, value, at, why, _ in found}
+
+
+def insert_fact(database: Database, platform: Platform, name: str, fact: Fact) -> None:
+    _insert_platform(database, platform)
+    database.execute(
+        "INSERT INTO platform_fact (platform_id, name, value, host_time, evidence)"
+        " VALUES ((SELECT id FROM platform WHERE key = ?), ?, ?, ?, ?)",
+        (platform.key, name, fact.value, fact.learnt_at, _json(fact.evidence)),
+    )
+
+
+def insert_batch(database: Database, platform: Platform, record: BatchRecord, now: float) -> int:
+    _insert_platform(database, platform)
     cursor = database.execute(
         "INSERT INTO batch (platform_id, host_time, wall_ms, before, after, facts)"
         " VALUES ((SELECT id FROM platform WHERE key = ?), ?, ?, ?, ?, ?)",
@@ -182,9 +216,36 @@ def insert_measurement(
     )
 
 
-def insert_rejection(
-    database: Database, batch: int, result: KernelResult, verdict: Rejected
+def insert_cold(
+    database: Database, platform: Platform, batch: int, result: ColdResult, verdict: Accepted
 ) -> None:
+    """Add a cold time to the kernel's entry, which exists."""
+    kernel_id = _kernel_id(database, result.kernel)
+    cursor = database.execute(
+        "INSERT INTO cold_measurement (batch_id, kernel_id, copies, one_windows, all_windows,"
+        " latency_us, relative_error, nodes, delegated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            batch,
+            kernel_id,
+            result.copies,
+            _columns(result.one),
+            _columns(result.all),
+            verdict.latency_us,
+            verdict.relative_error,
+            result.nodes,
+            result.delegated,
+        ),
+    )
+    database.execute(
+        _KEEP_COLD_TIME, (cursor.lastrowid, verdict.latency_us, kernel_id, platform.key)
+    )
+
+
+def insert_rejection(
+    database: Database, batch: int, result: KernelResult | ColdResult, verdict: Rejected
+) -> None:
+    """Keep a rejection; one of copies says nothing against the kernel itself."""
+    cold = isinstance(result, ColdResult)
     database.execute(
         "INSERT INTO rejection (batch_id, kernel_id, reason, poisonous, detail, windows)"
         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -192,9 +253,9 @@ def insert_rejection(
             batch,
             _kernel_id(database, result.kernel),
             verdict.reason.value,
-            verdict.reason.poisonous,
-            verdict.detail,
-            _columns(result.windows),
+            verdict.reason.poisonous and not cold,
+            f"cold: {verdict.detail}" if cold else verdict.detail,
+            _columns(result.all if isinstance(result, ColdResult) else result.windows),
         ),
     )
 
