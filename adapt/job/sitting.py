@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -23,10 +23,10 @@ from adapt.job.request import JobRequest
 from adapt.methods.base import State
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.load import Network, load_model
-from adapt.refresh import measure_kernels
+from adapt.refresh import measure_missing
 from adapt.training.data import Data, DataOptions, load_data
 from adapt.training.finetune import Trainer
-from lookup_tables.kernel import Kernel, Platform
+from lookup_tables.kernel import Platform
 from lookup_tables.store import Store
 
 __all__ = ["Listener", "Sitting"]
@@ -123,19 +123,19 @@ class Sitting:
         )
 
     def priced(self, question: Callable[[], _T]) -> _T:
-        """The answer to `question`, measuring the kernels that it lacks until it has all."""
+        """The answer to `question`, measuring what it lacks until it has all."""
         while True:
             try:
                 return question()
             except Missing as lack:
-                self._measure(lack.kernels)
+                self._measure(lack)
 
-    def _measure(self, kernels: Iterable[Kernel]) -> None:
+    def _measure(self, lack: Missing) -> None:
         with self.ledger.timed("measuring"):
-            refreshed = measure_kernels(
+            refreshed = measure_missing(
                 self.store,
                 self.device,
-                kernels,
+                lack,
                 options=self.options,
                 on_progress=self.listener.measuring,
             )
