@@ -172,9 +172,7 @@ def warm() -> Iterator[Warm]:
 
 
 @pytest.fixture(scope="session")
-def reference(
-    tmp_path_factory: pytest.TempPathFactory, warm: Warm
-) -> tuple[Adapt, Path, Finished]:
+def reference(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> tuple[Adapt, Path, Finished]:
     """A complete run of the bundled job on an empty table: how it ran, its job folder, its end."""
     adapt = Adapt(tmp_path_factory.mktemp("reference"), warm)
     finished = adapt.run("run", *DEMO, *adapt.REFERENCE, "--json")
@@ -184,9 +182,7 @@ def reference(
 
 
 @pytest.fixture
-def adapt(
-    tmp_path: Path, warm: Warm, reference: tuple[Adapt, Path, Finished]
-) -> Adapt:
+def adapt(tmp_path: Path, warm: Warm, reference: tuple[Adapt, Path, Finished]) -> Adapt:
     """`adapt` with no jobs, and a table that has what the bundled job needs."""
     fresh = Adapt(tmp_path, warm)
     fresh.home.mkdir()
