@@ -29,7 +29,7 @@ import_tensorflow()
 import keras  # noqa: E402
 
 from adapt.cost.base import Missing  # noqa: E402
-from adapt.cost.cold import CACHE_FACT  # noqa: E402
+from adapt.cost.cold import CACHE_FACT, COLD_FROM  # noqa: E402
 from adapt.cost.table import TableLatency, open_table  # noqa: E402
 from adapt.demo import MODEL  # noqa: E402
 from adapt.fleet.local import LocalDevice  # noqa: E402
@@ -54,6 +54,15 @@ class Case:
     name: str
     content: bytes
     kernels: Sequence[Kernel]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Relative errors of both prices of one network, and its weights as a share of the cache."""
+
+    weights: float
+    hot: float
+    cold: float
 
 
 def models() -> Iterator[keras.Model]:
@@ -147,14 +156,14 @@ def fill(store: Store, device: LocalDevice, table: TableLatency, cases: Sequence
             raise SystemExit("not every kernel could be measured")
 
 
-def compare(store: Store, device: LocalDevice, cases: Sequence[Case]) -> list[tuple[float, float]]:
+def compare(store: Store, device: LocalDevice, cases: Sequence[Case]) -> list[Errors]:
     """Measure and price the cases; print and return the errors of both prices."""
     platform = device.platform("xnnpack", 1, 0)
     table = TableLatency(store, platform)
     fill(store, device, table, cases)
     hot_only = TableLatency(store, platform, cold=False)
     cache = store.facts(platform)[CACHE_FACT].value
-    errors = []
+    errors: list[Errors] = []
     for first in range(0, len(cases), TOGETHER):
         some = cases[first : first + TOGETHER]
         measured = measure_networks(store, device, [case.content for case in some])
@@ -162,7 +171,7 @@ def compare(store: Store, device: LocalDevice, cases: Sequence[Case]) -> list[tu
             hot = hot_only.price(case.kernels)["latency"].value / whole.latency_us - 1
             cold = table.price(case.kernels)["latency"].value / whole.latency_us - 1
             weights = sum(map(weight_bytes, case.kernels)) / cache
-            errors.append((hot, cold))
+            errors.append(Errors(weights, hot, cold))
             print(
                 f"{case.name:32} {len(case.kernels):3} kernels  weights {weights:5.2f} caches"
                 f"  measured {whole.latency_us:9.1f} us +-{whole.relative_error:4.1%}"
@@ -172,14 +181,19 @@ def compare(store: Store, device: LocalDevice, cases: Sequence[Case]) -> list[tu
     return errors
 
 
-def summarise(title: str, errors: Sequence[float]) -> None:
-    """Print the distribution of absolute errors."""
-    sizes = sorted(map(abs, errors))
-    low, middle, high = statistics.quantiles(sizes, n=4, method="inclusive")
-    print(
-        f"{title:14} median {middle:.2%} (quartiles {low:.2%}, {high:.2%}), 95th percentile"
-        f" {statistics.quantiles(sizes, n=20, method='inclusive')[-1]:.2%}, largest {sizes[-1]:.2%}"
-    )
+def summarise(title: str, errors: Sequence[Errors]) -> None:
+    """Print the distribution of absolute errors of both prices."""
+    for price, values in (
+        ("hot only", [each.hot for each in errors]),
+        ("hot and cold", [each.cold for each in errors]),
+    ):
+        sizes = sorted(map(abs, values))
+        low, middle, high = statistics.quantiles(sizes, n=4, method="inclusive")
+        p95 = statistics.quantiles(sizes, n=20, method="inclusive")[-1]
+        print(
+            f"{len(sizes):3} {title}, {price:12} median {middle:6.2%} (quartiles {low:.2%},"
+            f" {high:.2%}), 95th percentile {p95:6.2%}, largest {sizes[-1]:6.2%}"
+        )
 
 
 def main() -> None:
@@ -196,7 +210,7 @@ def main() -> None:
         else [list(shrunk_cases(model, arguments.networks, int8)) for model in models()]
     )
     groups.append(list(large_cases(int8)))
-    errors: list[tuple[float, float]] = []
+    errors: list[Errors] = []
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalDevice() as device,
@@ -205,9 +219,11 @@ def main() -> None:
         for cases in groups:
             errors += compare(store, device, cases)
         cache = store.facts(device.platform("xnnpack", 1, 0))[CACHE_FACT].value
-    print(f"{len(errors)} networks; cache {cache / 1024:.0f} KiB")
-    summarise("hot only", [hot for hot, _ in errors])
-    summarise("hot and cold", [cold for _, cold in errors])
+    print(f"cache {cache / 1024:.0f} KiB")
+    summarise("networks", errors)
+    summarise(
+        f"with more than {COLD_FROM} caches", [each for each in errors if each.weights > COLD_FROM]
+    )
 
 
 if __name__ == "__main__":
