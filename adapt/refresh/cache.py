@@ -39,6 +39,10 @@ _ONSET = 1.10
 # From the onset it takes about two doublings until all weights come from further away.
 _SETTLED = 4.0
 
+# A size that was disturbed is corrected by the two after it. Not by all: weights of many megabytes
+# get larger memory pages and become faster again.
+_NEIGHBOURS = 3
+
 # Fewer sizes than this cannot tell a knee from noise.
 _MIN_SIZES = 6
 
@@ -70,11 +74,11 @@ def sweep_kernel() -> Kernel:
 def find_knee(points: Mapping[float, float]) -> Knee:
     """The first rise of picoseconds a byte over bytes of weights; at least one point.
 
-    Contention only slows down, so no size counts as slower than a larger one. The knee is where
-    half of the rise is done, interpolated over the logarithm of the size.
+    Contention only slows down, so no size counts as slower than its larger neighbours. The knee
+    is where half of the rise is done, interpolated over the logarithm of the size.
     """
     sizes = sorted(points)
-    rates = [min(points[size] for size in sizes[at:]) for at in range(len(sizes))]
+    rates = [min(points[s] for s in sizes[at : at + _NEIGHBOURS]) for at in range(len(sizes))]
     hot = rates[0]
     onset = next((s for s, rate in zip(sizes, rates, strict=True) if rate > _ONSET * hot), None)
     if onset is None:
