@@ -15,7 +15,7 @@ from adapt.cost.cold import CACHE_FACT
 from adapt.errors import DeviceError
 from adapt.fleet.device import Outcome, Status
 from adapt.refresh import MAX_ATTEMPTS, learn_cache, measure_missing
-from adapt.refresh.cache import find_knee, sweep_kernel
+from adapt.refresh.cache import SWEEPS, find_knee, sweep_kernel
 from adapt.tflite.quantities import weight_bytes
 from lookup_tables import Platform, Store
 
@@ -80,7 +80,7 @@ def test_it_is_stored_with_its_evidence(store: Store, device: Any, platform: Pla
     points = fact.evidence["picoseconds_per_byte"]
     assert isinstance(points, list)
     assert len(points) > 15
-    assert fact.evidence["batches"] == [1]
+    assert fact.evidence["batches"] == [1, 2]
     assert fact.evidence["cold"] == pytest.approx(COLD, rel=0.01)
 
 
@@ -96,10 +96,10 @@ def test_a_device_that_never_settles_is_an_error(
 ) -> None:
     for count in range(1, 200):
         bad = outcome(Status.NOT_CONVERGED, 1.0, 2.0)
-        device.faults[f"sweep-{count}"] = [bad] * MAX_ATTEMPTS
+        device.faults[f"sweep-{count}"] = [bad] * (SWEEPS + MAX_ATTEMPTS)
     with pytest.raises(DeviceError, match="could not be learnt"):
         learn_cache(store, device)
-    assert len(device.batches) == MAX_ATTEMPTS
+    assert len(device.batches) == SWEEPS + MAX_ATTEMPTS - 1
     assert store.facts(platform) == {}
 
 
@@ -107,9 +107,19 @@ def test_what_one_sweep_did_not_settle_the_next_does(
     store: Store, device: Any, outcome: Callable[..., Outcome]
 ) -> None:
     simulate(device, 1 << 20)
-    device.faults["sweep-1"] = [outcome(Status.NOT_CONVERGED, 1.0, 2.0)]
+    device.faults["sweep-1"] = [outcome(Status.NOT_CONVERGED, 1.0, 2.0)] * SWEEPS
     fact = learn_cache(store, device)
-    assert fact.evidence["batches"] == [1, 2]
+    assert fact.evidence["batches"] == [1, 2, 3]
+
+
+def test_of_two_sweeps_the_faster_counts_at_each_size(
+    store: Store, device: Any, outcome: Callable[..., Outcome]
+) -> None:
+    simulate(device, 1 << 20)
+    for count in (8, 10, 13):
+        slow = 1.0 + (count - 1) * UNIT * COLD / 1e6
+        device.faults[f"sweep-{count}"] = [outcome(Status.MEASURED, slow, slow)]
+    assert learn_cache(store, device).value == pytest.approx(1 << 20, rel=0.25)
 
 
 def test_a_missing_fact_is_learnt(store: Store, device: Any, platform: Platform) -> None:
