@@ -13,21 +13,27 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from adapt.cost.table import table_errors
+from adapt.cost.base import Missing
+from adapt.cost.table import Answer, TableLatency, table_errors
 from adapt.errors import InputError
 from adapt.fleet.device import Device, MeasureOptions
-from adapt.refresh import OnProgress, measure_kernels
+from adapt.refresh import OnProgress, measure_missing
 from adapt.tflite.graph import Node, OperatorGraph
+from adapt.tflite.quantities import weight_bytes
 from adapt.tflite.reader import read_model
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Rejected
-from lookup_tables.records import Entry
 from lookup_tables.store import Store
 
 __all__ = ["Operator", "Origin", "Prediction", "predict", "read_file"]
 
 # Flatbuffers end at 2 GiB; only files with weights behind the flatbuffer are larger.
 MAX_MODEL_BYTES = 2 << 30
+
+# Kernels, then facts and cold times, then what was rejected for the moment only.
+_ROUNDS = 4
+
+_HOT = "as if its weights were in the cache: its cold time is not known"
 
 
 class Origin(StrEnum):
@@ -119,50 +125,66 @@ def predict(
     device: Device,
     *,
     options: MeasureOptions | None = None,
-    measure_missing: bool = True,
+    measure: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Prediction:
     """Price the network `graph` on the platform that `options` select on `device`.
 
-    Kernels that the table lacks are measured and recorded with `measure_missing`, else they stay
+    Kernels that the table lacks are measured and recorded with `measure`, else they stay
     unknown. Raises DeviceError or Busy where the device cannot be used, TableError where the table
     cannot.
     """
     options = options or MeasureOptions()
     nodes = graph.operators
     kernels = [node.kernel for node in nodes if node.supported]
+    others = sum(weight_bytes(node.kernel) for node in nodes if not node.supported)
     platform = device.platform(options.backend, options.threads, options.core_mask)
-    with table_errors():
-        entries = store.entries(platform, kernels)
     failed: dict[Kernel, Rejected] = {}
-    missing = [kernel for kernel in kernels if kernel not in entries]
-    if measure_missing and missing:
-        done = measure_kernels(store, device, missing, options=options, on_progress=on_progress)
-        failed = done.failed
+    answers, lack = TableLatency(store, platform).answers(kernels, other_weights=others)
+    # What is measured can show what else is missing: the size of the cache, then cold times.
+    for _ in range(_ROUNDS if measure else 0):
+        if not lack:
+            break
+        done = measure_missing(store, device, lack, options=options, on_progress=on_progress)
+        failed |= done.failed
+        table = TableLatency(store, platform)
+        answers, lack = table.answers(kernels, other_weights=others)
+        lack = Missing(
+            (kernel for kernel in lack.kernels if kernel not in failed),
+            cold=(kernel for kernel in lack.cold if kernel not in failed),
+            facts=lack.facts,
+        )
     with table_errors():
-        entries = store.entries(platform, kernels)
-        if not measure_missing:
+        if not measure:
             failed = store.quarantined(platform)
-        null = store.null_time(platform)
-    call_us, call_error = (null.latency_us, null.relative_error) if null and entries else (0, 0)
-    return _sum(platform, _operators(nodes, entries, failed), call_us, call_us * call_error)
+    call = TableLatency(store, platform).call
+    known = dict(zip(kernels, answers, strict=True))
+    return _sum(
+        platform,
+        _operators(nodes, known, failed),
+        call.latency_us,
+        call.latency_us * call.relative_error,
+    )
 
 
 def _operators(
-    nodes: Sequence[Node], entries: Mapping[Kernel, Entry], failed: Mapping[Kernel, Rejected]
+    nodes: Sequence[Node],
+    answers: Mapping[Kernel, Answer | None],
+    failed: Mapping[Kernel, Rejected],
 ) -> list[Operator]:
     """What is known of each operator; shares are left open."""
     result = []
     for index, node in enumerate(nodes):
         kernel = node.kernel
+        answer = answers.get(kernel) if node.supported else None
         if not node.supported:
             why = "not an operator that can be timed alone"
             result.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=why))
-        elif kernel in entries:
-            entry = entries[kernel]
-            origin = Origin.IMPORTED if entry.source else Origin.MEASURED
-            values = (entry.latency_us, entry.relative_error)
-            result.append(Operator(index, kernel, origin, *values, detail=entry.source))
+        elif answer is not None:
+            origin = Origin.IMPORTED if answer.source else Origin.MEASURED
+            values = (answer.latency_us, answer.relative_error)
+            detail = "; ".join(filter(None, (answer.source, _HOT if answer.hot else "")))
+            result.append(Operator(index, kernel, origin, *values, detail=detail))
         elif kernel in failed:
             why = f"{failed[kernel].reason}: {failed[kernel].detail}"
             result.append(Operator(index, kernel, Origin.FAILED, detail=why))

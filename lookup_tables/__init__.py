@@ -10,7 +10,9 @@ from lookup_tables.kernel import Kernel, Platform, Tensor, TextError
 from lookup_tables.quality import Accepted, Reason, Rejected, Window, judge
 from lookup_tables.records import (
     BatchRecord,
+    ColdResult,
     Entry,
+    Fact,
     KernelResult,
     NetworkResult,
     NetworkTime,
@@ -26,7 +28,9 @@ __all__ = [
     "STRIKES",
     "Accepted",
     "BatchRecord",
+    "ColdResult",
     "Entry",
+    "Fact",
     "Kernel",
     "KernelResult",
     "NetworkResult",

@@ -27,6 +27,7 @@ _UNUSED_PLATFORMS = """
     SELECT platform.key FROM platform
     WHERE NOT EXISTS (SELECT 1 FROM batch WHERE platform_id = platform.id)
       AND NOT EXISTS (SELECT 1 FROM imported WHERE platform_id = platform.id)
+      AND NOT EXISTS (SELECT 1 FROM platform_fact WHERE platform_id = platform.id)
 """
 
 _ENTRIES = """
@@ -51,6 +52,18 @@ _NOT_NEWEST = """
     LEFT JOIN entry ON entry.platform_id = latest.platform_id
                    AND entry.kernel_id = latest.kernel_id
     WHERE entry.measurement_id IS NOT latest.newest
+"""
+
+_COLD = """
+    SELECT kernel.key, platform.key
+    FROM entry
+    JOIN kernel ON kernel.id = entry.kernel_id
+    JOIN platform ON platform.id = entry.platform_id
+    LEFT JOIN cold_measurement AS cold ON cold.id = entry.cold_measurement_id
+    LEFT JOIN batch ON batch.id = cold.batch_id
+    WHERE entry.cold_us IS NOT cold.latency_us
+       OR cold.kernel_id IS NOT NULL
+      AND (cold.kernel_id <> entry.kernel_id OR batch.platform_id <> entry.platform_id)
 """
 
 
@@ -109,3 +122,5 @@ def _entries(database: Database) -> Iterator[str]:
             )
     for kernel, platform in database.execute(_NOT_NEWEST):
         yield f"the entry of kernel {kernel} on {platform} is not its newest measurement"
+    for kernel, platform in database.execute(_COLD):
+        yield f"the cold time of kernel {kernel} on {platform} is not that of a measurement of it"

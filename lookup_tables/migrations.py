@@ -195,4 +195,45 @@ def create_imported(database: Database) -> None:
     _append_only(database, "imported")
 
 
+# Cold: with the weights out of the cache. `value` of a fact is in the unit that its name ends with.
+_V3_TABLES = """
+CREATE TABLE cold_measurement (
+    id INTEGER PRIMARY KEY,
+    batch_id INTEGER NOT NULL REFERENCES batch (id),
+    kernel_id INTEGER NOT NULL REFERENCES kernel (id),
+    copies INTEGER NOT NULL CHECK (copies > 1),
+    one_windows TEXT NOT NULL CHECK (json_valid(one_windows)),
+    all_windows TEXT NOT NULL CHECK (json_valid(all_windows)),
+    latency_us REAL NOT NULL CHECK (latency_us > 0 AND latency_us < 1e9),
+    relative_error REAL NOT NULL CHECK (relative_error >= 0 AND relative_error < 1e9),
+    nodes INTEGER NOT NULL CHECK (nodes >= 0),
+    delegated INTEGER NOT NULL CHECK (delegated BETWEEN 0 AND nodes),
+    UNIQUE (batch_id, kernel_id)
+) STRICT
+
+ALTER TABLE entry ADD COLUMN cold_measurement_id INTEGER REFERENCES cold_measurement (id)
+
+ALTER TABLE entry ADD COLUMN cold_us REAL CHECK (cold_us > 0 AND cold_us < 1e9)
+
+CREATE TABLE platform_fact (
+    id INTEGER PRIMARY KEY,
+    platform_id INTEGER NOT NULL REFERENCES platform (id),
+    name TEXT NOT NULL CHECK (length(name) > 0),
+    value REAL NOT NULL CHECK (abs(value) < 1e18),
+    host_time REAL NOT NULL,
+    evidence TEXT NOT NULL CHECK (json_valid(evidence))
+) STRICT
+
+CREATE INDEX platform_fact_platform ON platform_fact (platform_id, name)
+"""
+
+
+@_migration(3)
+def add_cold_times_and_facts(database: Database) -> None:
+    """Version 3: times with cold weights beside the hot ones, and what was learnt of platforms."""
+    _run(database, _V3_TABLES)
+    for table in ("cold_measurement", "platform_fact"):
+        _append_only(database, table)
+
+
 VERSION = len(_MIGRATIONS)

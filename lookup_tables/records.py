@@ -10,7 +10,9 @@ from lookup_tables.quality import Accepted, Reason, Rejected, Window
 
 __all__ = [
     "BatchRecord",
+    "ColdResult",
     "Entry",
+    "Fact",
     "KernelResult",
     "NetworkResult",
     "NetworkTime",
@@ -47,6 +49,27 @@ class KernelResult:
 
 
 @dataclass(frozen=True)
+class ColdResult:
+    """One kernel timed with its weights out of the cache.
+
+    Attributes:
+        copies: of the kernel in the larger of two models, 2 or more, each with its own weights.
+        one: windows of the model with one copy.
+        all: windows of the model with all of them.
+        verdict: the time that each further copy adds, or why there is none.
+        nodes, delegated: operators of the larger model, and those that a delegate took.
+    """
+
+    kernel: Kernel
+    copies: int
+    one: tuple[Window, ...]
+    all: tuple[Window, ...]
+    verdict: Accepted | Rejected
+    nodes: int = 0
+    delegated: int = 0
+
+
+@dataclass(frozen=True)
 class NetworkResult:
     """A whole network of a batch, known by the SHA-256 of its .tflite file (64 hex digits)."""
 
@@ -66,7 +89,7 @@ class BatchRecord:
         before, after: state of the device (clocks, temperatures, load), as JSON objects.
         facts: what else to keep (agent version, options), as a JSON object.
         null: the null op of this batch; None where it could not be timed.
-        kernels, networks: the results; a kernel stands at most once in a batch.
+        kernels, cold, networks: the results; a kernel stands at most once in each of them.
     """
 
     wall_ms: float
@@ -75,6 +98,7 @@ class BatchRecord:
     facts: JsonObject = field(default_factory=dict)
     null: NullResult | None = None
     kernels: tuple[KernelResult, ...] = ()
+    cold: tuple[ColdResult, ...] = ()
     networks: tuple[NetworkResult, ...] = ()
 
 
@@ -83,12 +107,15 @@ class Entry:
     """What a table answers for one kernel.
 
     Attributes:
-        latency_us: time of the kernel itself, microseconds, the null op subtracted.
+        latency_us: time of the kernel itself in a loop, microseconds, the null op subtracted.
         relative_error: its stated error as a share of `latency_us`.
         null_us: the null time that was subtracted, microseconds.
         batch: number of the batch that measured it; 0 where it was imported.
         measured_at: host clock at that time, seconds since 1970.
         source: who measured an imported one; empty for this table's own.
+        cold_us: its time where it does not find its weights in the cache, microseconds; None where
+            that was not measured.
+        cold_error: stated error as a share of `cold_us`.
     """
 
     latency_us: float
@@ -97,6 +124,23 @@ class Entry:
     batch: int
     measured_at: float
     source: str = ""
+    cold_us: float | None = None
+    cold_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What was learnt of a platform.
+
+    Attributes:
+        value: in the unit that the fact's name ends with.
+        learnt_at: host clock, seconds since 1970.
+        evidence: the measurements behind it, as a JSON object.
+    """
+
+    value: float
+    learnt_at: float
+    evidence: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +153,7 @@ class NullTime:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What became of a batch: its number, and its kernels by outcome."""
+    """What became of a batch: its number, and its kernels by outcome, timed hot or cold."""
 
     batch: int
     accepted: Mapping[Kernel, Entry]

@@ -17,7 +17,9 @@ from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Accepted, Rejected, Window
 from lookup_tables.records import (
     BatchRecord,
+    ColdResult,
     Entry,
+    Fact,
     JsonObject,
     KernelResult,
     NetworkResult,
@@ -27,19 +29,21 @@ from lookup_tables.records import (
 
 _OWN = """
     SELECT kernel.text, kernel.key, entry.latency_us, entry.relative_error,
-           measurement.null_us, batch.id, batch.host_time, ''
+           measurement.null_us, batch.id, batch.host_time, '',
+           entry.cold_us, cold_measurement.relative_error
     FROM platform
     JOIN entry ON entry.platform_id = platform.id
     JOIN kernel ON kernel.id = entry.kernel_id
     JOIN measurement ON measurement.id = entry.measurement_id
     JOIN batch ON batch.id = measurement.batch_id
+    LEFT JOIN cold_measurement ON cold_measurement.id = entry.cold_measurement_id
     WHERE platform.key = :platform
 """
 
 # The newest import of each kernel that has no entry of its own.
 _IMPORTED = """
     SELECT kernel.text, kernel.key, imported.latency_us, imported.relative_error,
-           imported.null_us, 0, imported.measured_at, imported.source
+           imported.null_us, 0, imported.measured_at, imported.source, NULL, NULL
     FROM platform
     JOIN imported ON imported.platform_id = platform.id
     JOIN kernel ON kernel.id = imported.kernel_id
@@ -95,6 +99,18 @@ QUARANTINED = """
     GROUP BY kernel.id HAVING count(*) >= ?
 """
 
+# A cold time that cannot be had is no fault of the kernel's: it has no reason of its own.
+NEVER_COLD = """
+    SELECT kernel.text
+    FROM platform
+    JOIN batch ON batch.platform_id = platform.id
+    JOIN rejection ON rejection.batch_id = batch.id AND rejection.detail LIKE 'cold: %'
+    JOIN kernel ON kernel.id = rejection.kernel_id
+    JOIN entry ON entry.platform_id = platform.id AND entry.kernel_id = kernel.id
+    WHERE platform.key = ? AND entry.cold_us IS NULL
+    GROUP BY kernel.id HAVING count(*) >= ?
+"""
+
 COUNTS = """
     WITH here AS (
         SELECT batch.id FROM batch JOIN platform ON platform.id = batch.platform_id
@@ -121,6 +137,19 @@ NETWORKS = """
 """
 
 
+# SQLite takes the bare columns of an aggregate with max() from the row that has the maximum.
+FACTS = """
+    SELECT fact.name, fact.value, fact.host_time, fact.evidence, max(fact.id)
+    FROM platform JOIN platform_fact AS fact ON fact.platform_id = platform.id
+    WHERE platform.key = ? GROUP BY fact.name ORDER BY fact.name
+"""
+
+_KEEP_COLD_TIME = """
+    UPDATE entry SET cold_measurement_id = ?, cold_us = ?
+    WHERE kernel_id = ? AND platform_id = (SELECT id FROM platform WHERE key = ?)
+"""
+
+
 def own_null_time(database: Database, platform: Platform) -> NullTime | None:
     """Median of the null times subtracted from the platform's own entries."""
     return _median_null(database.execute(_NULLS, (platform.key,)).fetchall())
@@ -144,6 +173,20 @@ def insert_platform(database: Database, platform: Platform) -> None:
     database.execute(
         "INSERT INTO platform (key, text) VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
         (platform.key, platform.text),
+    )
+
+
+def facts(database: Database, platform: Platform) -> dict[str, Fact]:
+    found = database.execute(FACTS, (platform.key,))
+    return {name: Fact(value, at, json.loads(why)) for name, value, at, why, _ in found}
+
+
+def insert_fact(database: Database, platform: Platform, name: str, fact: Fact) -> None:
+    insert_platform(database, platform)
+    database.execute(
+        "INSERT INTO platform_fact (platform_id, name, value, host_time, evidence)"
+        " VALUES ((SELECT id FROM platform WHERE key = ?), ?, ?, ?, ?)",
+        (platform.key, name, fact.value, fact.learnt_at, _json(fact.evidence)),
     )
 
 
@@ -217,9 +260,46 @@ def insert_measurement(
     )
 
 
-def insert_rejection(
-    database: Database, batch: int, result: KernelResult, verdict: Rejected
+def has_own_entry(database: Database, platform: Platform, kernel: Kernel) -> bool:
+    """Whether the platform has an entry that was measured here."""
+    found = database.execute(
+        "SELECT 1 FROM entry JOIN platform ON platform.id = entry.platform_id"
+        " JOIN kernel ON kernel.id = entry.kernel_id WHERE platform.key = ? AND kernel.key = ?",
+        (platform.key, kernel.key),
+    )
+    return found.fetchone() is not None
+
+
+def insert_cold(
+    database: Database, platform: Platform, batch: int, result: ColdResult, verdict: Accepted
 ) -> None:
+    """Add a cold time to the kernel's entry, which exists."""
+    kernel_id = kernel_id_of(database, result.kernel)
+    cursor = database.execute(
+        "INSERT INTO cold_measurement (batch_id, kernel_id, copies, one_windows, all_windows,"
+        " latency_us, relative_error, nodes, delegated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            batch,
+            kernel_id,
+            result.copies,
+            _columns(result.one),
+            _columns(result.all),
+            verdict.latency_us,
+            verdict.relative_error,
+            result.nodes,
+            result.delegated,
+        ),
+    )
+    database.execute(
+        _KEEP_COLD_TIME, (cursor.lastrowid, verdict.latency_us, kernel_id, platform.key)
+    )
+
+
+def insert_rejection(
+    database: Database, batch: int, result: KernelResult | ColdResult, verdict: Rejected
+) -> None:
+    """Keep a rejection; one of copies says nothing against the kernel itself."""
+    cold = isinstance(result, ColdResult)
     database.execute(
         "INSERT INTO rejection (batch_id, kernel_id, reason, poisonous, detail, windows)"
         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -227,9 +307,9 @@ def insert_rejection(
             batch,
             kernel_id_of(database, result.kernel),
             verdict.reason.value,
-            verdict.reason.poisonous,
-            verdict.detail,
-            _columns(result.windows),
+            verdict.reason.poisonous and not cold,
+            f"cold: {verdict.detail}" if cold else verdict.detail,
+            _columns(result.all if isinstance(result, ColdResult) else result.windows),
         ),
     )
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
+from sqlite_utils import Database
+
 from lookup_tables import rows
 from lookup_tables.connection import BUSY_TIMEOUT_S, Connection
 from lookup_tables.kernel import Kernel, Platform
@@ -25,7 +27,10 @@ from lookup_tables.quality import (
 )
 from lookup_tables.records import (
     BatchRecord,
+    ColdResult,
     Entry,
+    Fact,
+    JsonObject,
     NetworkTime,
     NullTime,
     Recorded,
@@ -99,6 +104,12 @@ class Store:
                     entry = _entry(verdict, null, batch, now)
                     rows.insert_measurement(database, platform, result, verdict, null, entry)
                     accepted[result.kernel] = entry
+            for cold in record.cold:
+                cold_verdict = self._record_cold(database, platform, batch, cold)
+                if isinstance(cold_verdict, Rejected):
+                    rejected[cold.kernel] = cold_verdict
+            timed = [cold.kernel for cold in record.cold if cold.kernel not in rejected]
+            accepted.update(_entries(database, platform, timed))
             for network in record.networks:
                 rows.insert_network(database, batch, network)
         return Recorded(batch, accepted, rejected)
@@ -114,10 +125,37 @@ class Store:
             if kernels is None:
                 found = database.execute(rows.ENTRIES, {"platform": platform.key})
                 return {Kernel.parse(row[0]): Entry(*row[2:]) for row in found}
-            wanted = {kernel.key: kernel for kernel in kernels}
-            values = {"platform": platform.key, "keys": json.dumps(list(wanted))}
-            found = database.execute(rows.ENTRIES_OF_KEYS, values)
-            return {wanted[row[1]]: Entry(*row[2:]) for row in found}
+            return _entries(database, platform, kernels)
+
+    def _record_cold(
+        self, database: Database, platform: Platform, batch: int, result: ColdResult
+    ) -> Accepted | Rejected:
+        verdict = result.verdict
+        if isinstance(verdict, Accepted) and not rows.has_own_entry(
+            database, platform, result.kernel
+        ):
+            verdict = Rejected(
+                Reason.INVALID, "the table has no hot time of its own of this kernel"
+            )
+        if isinstance(verdict, Rejected):
+            rows.insert_rejection(database, batch, result, verdict)
+        else:
+            rows.insert_cold(database, platform, batch, result, verdict)
+        return verdict
+
+    def record_fact(
+        self, platform: Platform, name: str, value: float, evidence: JsonObject
+    ) -> Fact:
+        """Store what was learnt of `platform`, dated now; earlier values of `name` are kept."""
+        fact = Fact(value, self._clock(), evidence)
+        with self.connection.write() as database:
+            rows.insert_fact(database, platform, name, fact)
+        return fact
+
+    def facts(self, platform: Platform) -> dict[str, Fact]:
+        """What was learnt of `platform`, by name; the newest of each."""
+        with self.connection.read() as database:
+            return rows.facts(database, platform)
 
     def null_time(self, platform: Platform) -> NullTime | None:
         """Median of the null times subtracted from the platform's entries; None without entries.
@@ -148,6 +186,12 @@ class Store:
                 for text, reason, detail, strikes, _ in found
             }
 
+    def never_cold(self, platform: Platform) -> set[Kernel]:
+        """Kernels whose cold time was rejected STRIKES times and never accepted."""
+        with self.connection.read() as database:
+            found = database.execute(rows.NEVER_COLD, (platform.key, STRIKES))
+            return {Kernel.parse(text) for (text,) in found}
+
     def platforms(self) -> list[Platform]:
         """Platforms that the file knows, in the order they came."""
         with self.connection.read() as database:
@@ -166,13 +210,24 @@ class Store:
             return [NetworkTime(*row) for row in found]
 
     def digest(self, platform: Platform) -> str:
-        """SHA-256 over the platform's entries: equal where every price is equal, bit by bit."""
+        """SHA-256 over entries and facts: equal where every price is equal, bit by bit."""
         digest = hashlib.sha256(platform.text.encode())
         with self.connection.read() as database:
+            for name, fact in rows.facts(database, platform).items():
+                digest.update(repr((name, fact.value)).encode())
             found = database.execute(rows.ENTRIES, {"platform": platform.key})
-            for row in sorted(tuple(row[1:5]) for row in found):
+            for row in sorted((*row[1:5], repr(row[8])) for row in found):
                 digest.update(repr(row).encode())
         return digest.hexdigest()
+
+
+def _entries(
+    database: Database, platform: Platform, kernels: Iterable[Kernel]
+) -> dict[Kernel, Entry]:
+    wanted = {kernel.key: kernel for kernel in kernels}
+    values = {"platform": platform.key, "keys": json.dumps(list(wanted))}
+    found = database.execute(rows.ENTRIES_OF_KEYS, values)
+    return {wanted[row[1]]: Entry(*row[2:]) for row in found}
 
 
 def _null_of(record: BatchRecord) -> NullTime | None:

@@ -71,7 +71,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_missing_kernels_are_measured_once(local: LocalDevice, store: Store) -> None:
     graph = read_model(write_kernel(DENSE))
-    before = predict(graph, store, local, options=OPTIONS, measure_missing=False)
+    before = predict(graph, store, local, options=OPTIONS, measure=False)
     assert [o.origin for o in before.operators] == [Origin.MISSING]
     assert (before.nothing_known, before.total_us) == (True, 0.0)
     shown: list[tuple[int, int]] = []
@@ -80,7 +80,7 @@ def test_missing_kernels_are_measured_once(local: LocalDevice, store: Store) -> 
     )
     assert shown[-1] == (1, 1)
     assert first == predict(graph, store, local, options=OPTIONS)
-    assert first == predict(graph, store, local, options=OPTIONS, measure_missing=False)
+    assert first == predict(graph, store, local, options=OPTIONS, measure=False)
     assert store.counts(first.platform).batches >= 1
 
 
@@ -88,7 +88,7 @@ def test_totals_shares_and_intervals(local: LocalDevice, store: Store) -> None:
     platform = local.platform(OPTIONS.backend, OPTIONS.threads, OPTIONS.core_mask)
     merge(store, [Row(platform, DENSE, 6.0, 0.1, 2.0, 1.0, "colleague")], 2.0)
     prediction = predict(
-        read_model(write_kernel(DENSE)), store, local, options=OPTIONS, measure_missing=False
+        read_model(write_kernel(DENSE)), store, local, options=OPTIONS, measure=False
     )
     (operator,) = prediction.operators
     assert (operator.origin, operator.detail) == (Origin.IMPORTED, "colleague")
@@ -113,8 +113,8 @@ def test_what_cannot_be_timed_alone_is_its_own_term(local: LocalDevice, store: S
 def test_what_the_runtime_refuses_is_not_counted(local: LocalDevice, store: Store) -> None:
     tensor = Tensor("bool", (1, 4))
     graph = read_model(write_kernel(make_kernel("LOGISTIC", [tensor], [tensor])))
-    for measure_missing in (True, False):
-        prediction = predict(graph, store, local, options=OPTIONS, measure_missing=measure_missing)
+    for measure in (True, False):
+        prediction = predict(graph, store, local, options=OPTIONS, measure=measure)
         (operator,) = prediction.operators
         assert (operator.origin, operator.latency_us) == (Origin.FAILED, None)
         assert "refused" in operator.detail
@@ -153,7 +153,7 @@ def test_mutants_are_priced_or_refused(
         if graph is None:
             refused += 1
             continue
-        prediction = predict(graph, store, local, options=OPTIONS, measure_missing=False)
+        prediction = predict(graph, store, local, options=OPTIONS, measure=False)
         assert len(prediction.operators) == len(graph.operators)
         assert math.isfinite(prediction.total_us)
     assert 0 < refused < MUTANTS

@@ -118,7 +118,7 @@ def predict(model: Path, measure_missing: bool, as_json: bool, **chosen: Any) ->
             store,
             device,
             options=options,
-            measure_missing=measure_missing,
+            measure=measure_missing,
             on_progress=show,
         )
     click.echo(json_text(_prediction_json(prediction)) if as_json else _prediction_text(prediction))

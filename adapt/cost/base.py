@@ -88,19 +88,57 @@ class Cost(Mapping[str, Amount]):
 
 
 class Missing(Exception):
-    """The price of these kernels is not known yet; each once, in the order they were met."""
+    """What must be measured before there is a price; each once, in the order they were met.
 
-    def __init__(self, kernels: Iterable[Kernel]) -> None:
+    Attributes:
+        kernels: not in the table at all.
+        cold: in the table, but without the time that they take with cold weights.
+        facts: names of facts about the platform that have not been learnt.
+    """
+
+    def __init__(
+        self,
+        kernels: Iterable[Kernel] = (),
+        *,
+        cold: Iterable[Kernel] = (),
+        facts: Iterable[str] = (),
+    ) -> None:
         self.kernels = tuple(dict.fromkeys(kernels))
-        shown = "; ".join(kernel.text for kernel in self.kernels[:3])
-        more = ", ..." if len(self.kernels) > 3 else ""
-        super().__init__(f"{len(self.kernels)} kernels are not in the table: {shown}{more}")
+        self.cold = tuple(dict.fromkeys(cold))
+        self.facts = tuple(dict.fromkeys(facts))
+        parts = [f"the platform's {name} is not known" for name in self.facts]
+        parts += _some(self.kernels, "are not in the table")
+        parts += _some(self.cold, "have no time with cold weights in the table")
+        super().__init__("; ".join(parts))
+
+    def __bool__(self) -> bool:
+        """Whether anything is missing."""
+        return bool(self.kernels or self.cold or self.facts)
+
+    @classmethod
+    def together(cls, lacks: Iterable[Missing]) -> Missing:
+        """All that several questions lack."""
+        lacks = list(lacks)
+        return cls(
+            (kernel for lack in lacks for kernel in lack.kernels),
+            cold=(kernel for lack in lacks for kernel in lack.cold),
+            facts=(name for lack in lacks for name in lack.facts),
+        )
+
+
+def _some(kernels: Sequence[Kernel], fault: str) -> list[str]:
+    if not kernels:
+        return []
+    shown = "; ".join(kernel.text for kernel in kernels[:3])
+    more = ", ..." if len(kernels) > 3 else ""
+    return [f"{len(kernels)} kernels {fault}: {shown}{more}"]
 
 
 class CostModel(Protocol):
     """Prices networks, given as the kernels that one inference runs, repeats included.
 
-    A cost model never measures: it answers at once, or raises Missing with every kernel it lacks.
+    A cost model never measures: it answers at once, or raises Missing with all that it can tell to
+    be lacking; asked again with that measured, it may lack what only then shows.
     The order of kernels does not matter. All of a model's amounts are finite and not negative.
     """
 
@@ -117,6 +155,7 @@ class CostModel(Protocol):
         """What each of `kernels` adds to a network.
 
         Their sum is `price` less what every network pays once, such as the call of the runtime.
+        What one adds may depend on the others.
         """
         ...
 

@@ -46,14 +46,14 @@ class Chain:
     def _ask(self, question: Callable[[CostModel], list[Cost]]) -> list[_Answer]:
         """Every needed model's answer with the resources to take from it, or Missing for all."""
         answers: list[_Answer] = []
-        missing: list[Kernel] = []
+        lacks: list[Missing] = []
         for model, resources in self._parts:
             try:
                 answers.append((resources, question(model)))
             except Missing as lack:
-                missing += lack.kernels
-        if missing:
-            raise Missing(missing)
+                lacks.append(lack)
+        if lacks:
+            raise Missing.together(lacks)
         return answers
 
 

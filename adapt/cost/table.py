@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import fsum
 from pathlib import Path
 
 from adapt.cost.base import Amount, Cost, Missing, Origin
+from adapt.cost.cold import CACHE_FACT, COLD_FROM, SMALLEST_CACHE, cold_share, turns_cold
 from adapt.errors import Busy, DeviceError, TableError
+from adapt.tflite.quantities import weight_bytes
 from lookup_tables import connection
 from lookup_tables.kernel import Kernel, Platform
+from lookup_tables.records import Entry, NullTime
 from lookup_tables.store import Store
 
-__all__ = ["TableLatency", "open_table", "table_errors"]
+__all__ = ["Answer", "TableLatency", "open_table", "table_errors"]
 
 
 @contextmanager
@@ -43,47 +47,157 @@ def open_table(path: Path) -> Store:
         return Store(path)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the table says of one kernel within a network.
+
+    Attributes:
+        latency_us: what the kernel adds to the network, microseconds.
+        relative_error: its stated error as a share of `latency_us`.
+        source: who measured it; empty where this table's own device did.
+        hot: whether it counts as hot only for want of a cold time.
+    """
+
+    latency_us: float
+    relative_error: float
+    origin: Origin = Origin.MEASURED
+    source: str = ""
+    hot: bool = False
+
+
 class TableLatency:
     """Latency on one platform, microseconds, from the entries of `store`.
 
     A network takes the sum of its kernels, each without the time that calling the runtime takes,
-    and that time once. Entries are read once and kept: one object gives one price for a kernel for
-    as long as it lives, whatever is measured meanwhile.
+    and that time once. A kernel takes its hot time where the weights of the whole network stay in
+    the cache, its cold time where they exceed it, something between for sizes between: see
+    `adapt.cost.cold`. With `cold` false all count as hot, which is for comparison.
+
+    Entries and facts are read once and kept: one object gives one price for a network for as long
+    as it lives, whatever is measured meanwhile.
     """
 
     resources: frozenset[str] = frozenset({"latency"})
 
-    def __init__(self, store: Store, platform: Platform) -> None:
+    def __init__(self, store: Store, platform: Platform, *, cold: bool = True) -> None:
         self.platform = platform
         self._store = store
-        self._times: dict[Kernel, float] = {}
-        self._null_us: float | None = None
+        self._with_cold = cold
+        self._weights: dict[Kernel, int] = {}
+        self._hot: dict[Kernel, Answer] = {}
+        self._cold: dict[Kernel, Answer] = {}
+        self._null: NullTime | None = None
+        self._cache: float | None = None
 
     def price(self, kernels: Sequence[Kernel]) -> Cost:
         """Latency of the network; raises Missing, or DeviceError for a quarantined kernel."""
-        times = self._known(kernels)
-        return _latency(math.fsum((*times, self._null_time())))
+        answers = self._priced(kernels)
+        parts: dict[Origin, list[float]] = {Origin.MEASURED: [self.call.latency_us]}
+        for answer in answers:
+            parts.setdefault(answer.origin, []).append(answer.latency_us)
+        return Cost({"latency": Amount({origin: fsum(parts[origin]) for origin in parts})})
 
     def price_each(self, kernels: Sequence[Kernel]) -> list[Cost]:
-        """Latency that each kernel adds; raises as `price` does."""
-        return [_latency(time) for time in self._known(kernels)]
+        """Latency that each adds to a network of `kernels`; raises as `price` does."""
+        return [
+            Cost({"latency": Amount.of(answer.origin, answer.latency_us)})
+            for answer in self._priced(kernels)
+        ]
 
-    def _known(self, kernels: Sequence[Kernel]) -> list[float]:
-        times = self._times
-        try:
-            return [times[kernel] for kernel in kernels]
-        except KeyError:
-            self._fetch([kernel for kernel in kernels if kernel not in times])
-        return [times[kernel] for kernel in kernels]
+    def answers(
+        self, kernels: Sequence[Kernel], *, other_weights: int = 0
+    ) -> tuple[list[Answer | None], Missing]:
+        """What is known of each kernel, None where nothing is, and what else should be measured.
+
+        `other_weights` are bytes of weights that the network has beside those of `kernels`. Where
+        a cold time or the size of the cache is missing, the hot time stands for it.
+        """
+        self._fetch([kernel for kernel in kernels if kernel not in self._hot])
+        hot = [self._hot.get(kernel) for kernel in kernels]
+        missing = [k for k, answer in zip(kernels, hot, strict=True) if answer is None]
+        weights = other_weights + sum(map(self._weight_bytes, kernels))
+        if not self._with_cold or weights <= COLD_FROM * SMALLEST_CACHE:
+            return hot, Missing(missing)
+        cache = self._cache_bytes()
+        if cache is None:
+            fallback = [answer and replace(answer, hot=True) for answer in hot]
+            return fallback, Missing(missing, facts=[CACHE_FACT])
+        share = cold_share(weights, cache)
+        if share == 0:
+            return hot, Missing(missing)
+        changing = {k for k in kernels if turns_cold(self._weights[k], cache)}
+        self._fetch_cold([kernel for kernel in changing if kernel not in self._cold])
+        cold = [kernel for kernel in kernels if kernel in changing and kernel not in self._cold]
+        answers = [
+            self._between(kernel, answer, share) if answer and kernel in changing else answer
+            for kernel, answer in zip(kernels, hot, strict=True)
+        ]
+        return answers, Missing(missing, cold=cold)
+
+    @property
+    def call(self) -> NullTime:
+        """Time of a model that does nothing; 0 where nothing is known."""
+        if self._null is None:
+            with table_errors():
+                null = self._store.null_time(self.platform)
+            self._null = null or NullTime(0.0, 0.0)
+        return self._null
+
+    def _priced(self, kernels: Sequence[Kernel]) -> list[Answer]:
+        answers, lack = self.answers(kernels)
+        if lack:
+            self._refuse_poisonous(lack.kernels)
+            raise lack
+        return [answer for answer in answers if answer is not None]
+
+    def _between(self, kernel: Kernel, hot: Answer, share: float) -> Answer:
+        """The answer for a network that pays `share` of the difference between cold and hot."""
+        cold = self._cold.get(kernel)
+        if cold is None:
+            return replace(hot, hot=True)
+        # Noise apart, weights from further away never make a kernel faster.
+        latency = hot.latency_us + share * max(0.0, cold.latency_us - hot.latency_us)
+        error = (1 - share) * hot.relative_error + share * cold.relative_error
+        return replace(hot, latency_us=latency, relative_error=error)
+
+    def _weight_bytes(self, kernel: Kernel) -> int:
+        size = self._weights.get(kernel)
+        if size is None:
+            size = self._weights[kernel] = weight_bytes(kernel)
+        return size
 
     def _fetch(self, kernels: Sequence[Kernel]) -> None:
-        """Read `kernels` from the store; raise Missing for those that it lacks."""
+        if not kernels:
+            return
         with table_errors():
             entries = self._store.entries(self.platform, kernels)
-            self._times.update((kernel, entry.latency_us) for kernel, entry in entries.items())
-            missing = [kernel for kernel in kernels if kernel not in entries]
-            poisonous = self._store.quarantined(self.platform) if missing else {}
-        for kernel in missing:
+        for kernel, entry in entries.items():
+            answer = Answer(entry.latency_us, entry.relative_error, source=entry.source)
+            self._hot[kernel] = answer
+            self._keep_cold(kernel, entry)
+
+    def _fetch_cold(self, kernels: Sequence[Kernel]) -> None:
+        if not kernels:
+            return
+        with table_errors():
+            entries = self._store.entries(self.platform, kernels)
+            hopeless = self._store.never_cold(self.platform)
+        for kernel, entry in entries.items():
+            self._keep_cold(kernel, entry)
+            if kernel in hopeless:
+                self._cold[kernel] = self._hot[kernel]
+
+    def _keep_cold(self, kernel: Kernel, entry: Entry) -> None:
+        if entry.cold_us is not None:
+            self._cold[kernel] = Answer(entry.cold_us, entry.cold_error or 0.0)
+
+    def _refuse_poisonous(self, kernels: Sequence[Kernel]) -> None:
+        """Raise DeviceError if one of `kernels` is not to be asked for again."""
+        if not kernels:
+            return
+        with table_errors():
+            poisonous = self._store.quarantined(self.platform)
+        for kernel in kernels:
             if kernel in poisonous:
                 verdict = poisonous[kernel]
                 raise DeviceError(
@@ -91,17 +205,11 @@ class TableLatency:
                     f" {verdict.detail}): {kernel}",
                     "Use another backend or device, or keep the layer that it comes from as it is.",
                 )
-        if missing:
-            raise Missing(missing)
 
-    def _null_time(self) -> float:
-        """Time of a model that does nothing, microseconds; known wherever there are entries."""
-        if self._null_us is None:
+    def _cache_bytes(self) -> float | None:
+        """Size of the cache that keeps weights; None where it has not been learnt."""
+        if self._cache is None:
             with table_errors():
-                null = self._store.null_time(self.platform)
-            self._null_us = 0.0 if null is None else null.latency_us
-        return self._null_us
-
-
-def _latency(value_us: float) -> Cost:
-    return Cost({"latency": Amount.of(Origin.MEASURED, value_us)})
+                fact = self._store.facts(self.platform).get(CACHE_FACT)
+            self._cache = fact.value if fact else None
+        return self._cache

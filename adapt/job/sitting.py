@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from adapt.budget import Budget
 from adapt.cost.base import Cost, Missing
 from adapt.cost.counts import MacCount
 from adapt.cost.pricer import Pricer
-from adapt.cost.table import TableLatency
+from adapt.cost.table import TableLatency, table_errors
 from adapt.errors import DeviceError
 from adapt.fleet.device import Device, MeasureOptions
 from adapt.job.account import Ledger
@@ -24,10 +24,10 @@ from adapt.job.request import JobRequest
 from adapt.methods.base import State
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.load import Network, load_model
-from adapt.refresh import Refreshed, measure_kernels
+from adapt.refresh import Refreshed, measure_missing
 from adapt.training.data import Data, DataOptions, load_data
 from adapt.training.finetune import Trainer
-from lookup_tables.kernel import Kernel, Platform
+from lookup_tables.kernel import Platform
 from lookup_tables.store import Store
 
 __all__ = ["Listener", "Sitting", "calibration"]
@@ -119,12 +119,12 @@ class Sitting:
         )
 
     def priced(self, question: Callable[[], _T]) -> _T:
-        """The answer to `question`, measuring the kernels that it lacks until it has all."""
+        """The answer to `question`, measuring what it lacks until it has all."""
         while True:
             try:
                 return question()
             except Missing as lack:
-                self._measure(lack.kernels)
+                self._measure(lack)
 
     def costs_now(self, versions: Sequence[Mapping[str, int]]) -> list[Cost]:
         """What networks of these widths need of every reported resource, their kernels timed anew.
@@ -132,27 +132,32 @@ class Sitting:
         A device is some percent faster in one hour than in another: a prediction that stands beside
         a measurement has to come from the same minutes.
         """
-        kernels = (kernel for widths in versions for kernel in self.network.kernels(widths))
-        self._timed(dict.fromkeys(kernels))
+        kernels = [kernel for widths in versions for kernel in self.network.kernels(widths)]
+        with table_errors():
+            entries = self.store.entries(self.platform, kernels)
+        cold = [kernel for kernel in kernels if kernel in entries and entries[kernel].cold_us]
+        self._timed(Missing(kernels, cold=cold))
         models = (TableLatency(self.store, self.platform), MacCount())
         reporter = Pricer(self.network, models, _REPORTED)
         return [self.priced(partial(reporter.price, widths)) for widths in versions]
 
-    def _timed(self, kernels: Iterable[Kernel]) -> Refreshed:
+    def _timed(self, lack: Missing) -> Refreshed:
         with self.ledger.timed("measuring"):
-            refreshed = measure_kernels(
+            refreshed = measure_missing(
                 self.store,
                 self.device,
-                kernels,
+                lack,
                 options=self.options,
                 on_progress=self.listener.measuring,
             )
         self.ledger.measured(len(refreshed.measured))
         return refreshed
 
-    def _measure(self, kernels: Iterable[Kernel]) -> None:
-        refreshed = self._timed(kernels)
-        for kernel, verdict in refreshed.failed.items():
+    def _measure(self, lack: Missing) -> None:
+        failed = self._timed(lack).failed
+        # Where a cold time cannot be had, the hot one stands for it.
+        for kernel in failed.keys() - set(lack.cold):
+            verdict = failed[kernel]
             raise DeviceError(
                 f"{self.device.name} could not time the kernel {kernel}"
                 f" ({verdict.reason}: {verdict.detail})",

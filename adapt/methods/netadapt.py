@@ -200,7 +200,7 @@ def _widest(bench: Bench, state: State, constraint: Mapping[str, float]) -> list
         else:
             found += [candidate] if candidate else []
     if missing:
-        raise Missing(kernel for lack in missing for kernel in lack.kernels)
+        raise Missing.together(missing)
     return found
 
 
@@ -226,7 +226,7 @@ def _priced(bench: Bench, state: State, group: Group, widths: list[int]) -> list
         except Missing as lack:
             missing.append(lack)
     if missing:
-        raise Missing(kernel for lack in missing for kernel in lack.kernels)
+        raise Missing.together(missing)
     return costs
 
 

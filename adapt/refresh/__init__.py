@@ -1,15 +1,19 @@
-"""Measuring on a device for a table: the kernels that it lacks, and whole networks.
+"""Measuring on a device for a table: what it lacks, and whole networks.
 
 Every batch is recorded before the next begins, so a kill loses the work of one batch at most.
 """
 
-from adapt.refresh.kernels import MAX_ATTEMPTS, MAX_BATCH_KERNELS, Refreshed, measure_kernels
+from adapt.refresh.cache import learn_cache
+from adapt.refresh.cold import measure_cold
+from adapt.refresh.kernels import measure_kernels
+from adapt.refresh.missing import measure_missing
 from adapt.refresh.networks import (
     NETWORK_REPEATS,
     NetworkLatency,
     measure_network,
     measure_networks,
 )
+from adapt.refresh.queue import MAX_ATTEMPTS, MAX_BATCH_KERNELS, Refreshed
 from adapt.refresh.session import OnProgress
 
 __all__ = [
@@ -19,7 +23,10 @@ __all__ = [
     "NetworkLatency",
     "OnProgress",
     "Refreshed",
+    "learn_cache",
+    "measure_cold",
     "measure_kernels",
+    "measure_missing",
     "measure_network",
     "measure_networks",
 ]

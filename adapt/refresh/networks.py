@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from adapt.errors import DeviceError, InputError
 from adapt.fleet.device import Batch, Device, MeasureOptions, ModelFile
-from adapt.refresh.kernels import MAX_ATTEMPTS
+from adapt.refresh.queue import MAX_ATTEMPTS
 from adapt.refresh.session import OnProgress, Session
 from lookup_tables.quality import Accepted, Rejected
 from lookup_tables.records import NetworkResult

@@ -19,7 +19,14 @@ from adapt.fleet.device import (
 from adapt.tflite.writer import null_kernel, write_kernel
 from lookup_tables.kernel import Platform
 from lookup_tables.quality import Accepted, Reason, Rejected, judge
-from lookup_tables.records import BatchRecord, KernelResult, NetworkResult, NullResult, Recorded
+from lookup_tables.records import (
+    BatchRecord,
+    ColdResult,
+    KernelResult,
+    NetworkResult,
+    NullResult,
+    Recorded,
+)
 from lookup_tables.store import Store
 
 __all__ = ["OnProgress", "Session"]
@@ -91,6 +98,7 @@ class Session:
         batch: Batch,
         *,
         kernels: Sequence[KernelResult] = (),
+        cold: Sequence[ColdResult] = (),
         networks: Sequence[NetworkResult] = (),
     ) -> Recorded:
         """Store what came of a batch."""
@@ -107,6 +115,7 @@ class Session:
             },
             null=NullResult(null.windows, verdict) if isinstance(verdict, Accepted) else None,
             kernels=tuple(kernels),
+            cold=tuple(cold),
             networks=tuple(networks),
         )
         with table_errors():

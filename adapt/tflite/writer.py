@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from adapt.errors import InputError
 from adapt.tflite.constants import Array, random_constant
+from adapt.tflite.flatbuffer import Assembly
 from adapt.tflite.ops import (
-    BUILTIN_CODES,
-    TENSOR_TYPES,
     Operator,
     check_operands,
     make_kernel,
@@ -29,19 +26,7 @@ from adapt.tflite.quantities import tensor_bytes
 from adapt.tflite.quantization import Quantization, complete_quantization
 from lookup_tables.kernel import DTYPES, Kernel, Tensor
 
-__all__ = ["null_kernel", "write_kernel"]
-
-# Version of the schema: the only one that was ever in use.
-_SCHEMA_VERSION = 3
-
-# `deprecated_builtin_code` is a byte and holds this where the code does not fit in it.
-_DEPRECATED_CODE_LIMIT = BUILTIN_CODES["PLACEHOLDER_FOR_GREATER_OP_CODES"]
-
-# The converter aligns constants to this many bytes, and unaligned weights would be slower.
-_CONSTANT_ALIGNMENT = 16
-
-# Room for everything but the constants; more is found where it does not suffice.
-_OVERHEAD_BYTES = 4096
+__all__ = ["check_kernel", "make_options", "null_kernel", "write_kernel"]
 
 # Flatbuffers end at 2 GiB, and no layer of a network for a phone comes near half of that.
 MAX_CONSTANT_BYTES = 1 << 30
@@ -74,45 +59,24 @@ def write_kernel(
             or constants do not fit.
     """
     entry = operator(kernel.op)
-    _check(kernel)
+    check_kernel(kernel)
     scales = complete_quantization(kernel, entry, quantization)
-    buffers: list[_Buffer] = [_Buffer()]
-    tensors: list[Any] = []
+    assembly = Assembly()
+    indices: list[int] = []
     for position, tensor in enumerate((*kernel.inputs, *kernel.outputs)):
         if tensor is None:
+            indices.append(-1)
             continue
-        index = 0
+        data = None
         if tensor.constant and position < len(kernel.inputs):
             data = _constant(kernel, entry, position, tensor, constants or {}, seed)
-            index = len(buffers)
-            buffers.append(_Buffer(data))
-        tensors.append(_tensor(f"t{position}", tensor, index, scales.get(position)))
-    return _pack(_model(entry, _options(kernel, entry), kernel, tensors, buffers))
+        indices.append(assembly.add_tensor(f"t{position}", tensor, scales.get(position), data))
+    inputs, outputs = indices[: len(kernel.inputs)], indices[len(kernel.inputs) :]
+    assembly.add_operator(entry, make_options(kernel, entry), inputs, outputs)
+    return assembly.finish(outputs)
 
 
-@dataclass(frozen=True, slots=True)
-class _Buffer:
-    """Stands in for the schema's BufferT, whose own data is aligned to four bytes only."""
-
-    data: Array | None = None
-
-    def Pack(self, builder: Any) -> int:  # noqa: N802 (called by the generated code)
-        vector = None
-        if self.data is not None:
-            payload = np.ascontiguousarray(self.data).reshape(-1).view(np.uint8)
-            builder.StartVector(1, payload.size, _CONSTANT_ALIGNMENT)
-            builder.head -= payload.size
-            # Through a view, since a bytearray copies whatever is assigned to its slice twice.
-            with memoryview(builder.Bytes) as stored:
-                stored[builder.head : builder.head + payload.size] = payload.data
-            vector = builder.EndVector()
-        schema.BufferStart(builder)
-        if vector is not None:
-            schema.BufferAddData(builder, vector)
-        return int(schema.BufferEnd(builder))
-
-
-def _check(kernel: Kernel) -> None:
+def check_kernel(kernel: Kernel) -> None:
     """Refuse what the file format cannot hold; a kernel's text may come from anywhere."""
     check_operands(kernel)
     size = 0
@@ -163,28 +127,7 @@ def _constant(
     return data
 
 
-def _tensor(name: str, tensor: Tensor, buffer: int, scales: Quantization | None) -> Any:
-    result = schema.TensorT(
-        shape=np.array(tensor.shape, np.int32),
-        type=TENSOR_TYPES[tensor.dtype],
-        buffer=buffer,
-        name=name,
-        hasRank=True,
-    )
-    if scales is not None:
-        axis = tensor.quantized_axis
-        expected = 1 if axis is None else tensor.shape[axis]
-        if not len(scales.scales) == len(scales.zero_points) == expected:
-            raise InputError(f"{tensor}: {len(scales.scales)} scales where {expected} are due")
-        result.quantization = schema.QuantizationParametersT(
-            scale=np.array(scales.scales, np.float32),
-            zeroPoint=np.array(scales.zero_points, np.int64),
-            quantizedDimension=axis or 0,
-        )
-    return result
-
-
-def _options(kernel: Kernel, entry: Operator) -> Any:
+def make_options(kernel: Kernel, entry: Operator) -> Any:
     """The schema's options object, or None for an operator that has no options table."""
     given = dict(kernel.options)
     expected = {option.name for option in entry.options}
@@ -199,43 +142,3 @@ def _options(kernel: Kernel, entry: Operator) -> Any:
     if kernel.op == "RESHAPE" and len(kernel.inputs) == 1:
         options.newShape = np.array(kernel.outputs[0].shape, np.int32)
     return options
-
-
-def _model(
-    entry: Operator, options: Any, kernel: Kernel, tensors: list[Any], buffers: list[_Buffer]
-) -> Any:
-    """The schema's model object: `tensors` holds the operands that are not None, in order."""
-    present = [position for position, t in enumerate(kernel.inputs) if t is not None]
-    index = {position: i for i, position in enumerate(present)}
-    inputs = [index.get(position, -1) for position in range(len(kernel.inputs))]
-    outputs = list(range(len(present), len(tensors)))
-    fed = [i for i in range(len(present)) if tensors[i].buffer == 0]
-    node = schema.OperatorT(
-        inputs=np.array(inputs, np.int32),
-        outputs=np.array(outputs, np.int32),
-        builtinOptions=options,
-    )
-    if entry.options_table is not None:
-        node.builtinOptionsType = getattr(schema.BuiltinOptions, entry.options_table)
-    graph = schema.SubGraphT(
-        tensors=tensors,
-        inputs=np.array(fed, np.int32),
-        outputs=np.array(outputs, np.int32),
-        operators=[node],
-        name="main",
-    )
-    code = schema.OperatorCodeT(
-        deprecatedBuiltinCode=min(entry.code, _DEPRECATED_CODE_LIMIT),
-        builtinCode=entry.code,
-        version=entry.version,
-    )
-    return schema.ModelT(
-        version=_SCHEMA_VERSION, operatorCodes=[code], subgraphs=[graph], buffers=buffers
-    )
-
-
-def _pack(model: Any) -> bytes:
-    constants = sum(buffer.data.nbytes for buffer in model.buffers if buffer.data is not None)
-    builder = flatbuffers.Builder(constants + _OVERHEAD_BYTES)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(memoryview(builder.Bytes)[builder.Head() :])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lookup_tables import Kernel, Reason, Store, Tensor
+from lookup_tables import Accepted, BatchRecord, ColdResult, Kernel, Reason, Store, Tensor
 from lookup_tables.migrations import APPLICATION_ID, VERSION
 from lookup_tables.survey import Fate, history
 
@@ -76,3 +76,24 @@ def test_opening_twice_changes_nothing(old: Path) -> None:
         digest = opened.digest(platform)
     with Store(old) as again:
         assert again.digest(platform) == digest
+
+
+def test_an_old_table_takes_cold_times_and_facts(old: Path) -> None:
+    with Store(old) as opened:
+        (platform,) = opened.platforms()
+        cold = ColdResult(relu(2), 9, (), (), Accepted(26.0, 0.01, 2))
+        opened.record_batch(platform, BatchRecord(wall_ms=1.0, cold=(cold,)))
+        opened.record_fact(platform, "l2_bytes", 1024.0, {})
+    with Store(old) as again:
+        assert again.entries(platform)[relu(2)].cold_us == 26.0
+        assert again.facts(platform)["l2_bytes"].value == 1024.0
+
+
+def test_version_3_says_what_it_said_beyond_version_2(tmp_path: Path) -> None:
+    copy = Path(shutil.copy(DATA / "table_v3.db", tmp_path / "old.db"))
+    with Store(copy) as opened:
+        (platform,) = opened.platforms()
+        entries = opened.entries(platform)
+        assert {k: e.cold_us for k, e in entries.items()} == {relu(1): None, relu(2): 25.0}
+        (fact,) = opened.facts(platform).values()
+        assert (fact.value, fact.evidence) == (524_288.0, {"points": [[65_536, 7.5]]})

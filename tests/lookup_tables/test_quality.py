@@ -19,6 +19,7 @@ from lookup_tables.quality import (
     Reason,
     Rejected,
     Window,
+    cold_time,
     judge,
     kernel_error,
     kernel_time,
@@ -175,3 +176,12 @@ def test_error_of_a_difference() -> None:
 
 def test_only_faults_of_the_model_itself_are_poisonous() -> None:
     assert {r for r in Reason if r.poisonous} == {Reason.CRASHED, Reason.HUNG, Reason.REFUSED}
+
+
+def test_cold_time_is_what_each_further_copy_adds() -> None:
+    one, many = Accepted(12.0, 0.001, 5), Accepted(12.0 + 8 * 20.5, 0.002, 4)
+    cold = cold_time(one, many, 9, beside_us=0.5)
+    assert cold.latency_us == pytest.approx(20.0)
+    assert cold.relative_error == pytest.approx((176 * 0.002 + 12 * 0.001) / 8 / 20)
+    assert cold.windows_used == 4
+    assert cold_time(many, one, 9, beside_us=0.5).latency_us == MIN_KERNEL_US

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,17 @@ from typing import Any
 
 import pytest
 
-from lookup_tables import STRIKES, NetworkResult, Reason, Store
-from lookup_tables.quality import Accepted, kernel_error
+from lookup_tables import (
+    STRIKES,
+    BatchRecord,
+    ColdResult,
+    Kernel,
+    NetworkResult,
+    Reason,
+    Store,
+    TableError,
+)
+from lookup_tables.quality import Accepted, Rejected, kernel_error
 
 NULL_US = 0.5
 
@@ -167,3 +177,65 @@ def test_thousands_of_kernels_in_one_query(store: Store, values: Any) -> None:
     entries = store.entries(values.platform, iter(kernels))
     assert set(entries) == set(kernels[:3000])
     assert entries[values.kernel(7)].latency_us == pytest.approx(16.5)
+
+
+def test_a_cold_time_joins_the_hot_one(store: Store, values: Any) -> None:
+    store.record_batch(values.platform, values.batch(values.accepted(16, 10.5)))
+    (before,) = store.entries(values.platform).values()
+    assert (before.cold_us, before.cold_error) == (None, None)
+    recorded = store.record_batch(values.platform, cold_batch(values.kernel(16), 14.0))
+    (entry,) = store.entries(values.platform).values()
+    assert recorded.accepted == {values.kernel(16): entry}
+    assert (entry.cold_us, entry.cold_error) == (14.0, 0.01)
+    assert (entry.latency_us, entry.batch) == (before.latency_us, before.batch)
+    store.record_batch(values.platform, values.batch(values.accepted(16, 11.5)))
+    store.record_batch(values.platform, cold_batch(values.kernel(16), 15.0))
+    (entry,) = store.entries(values.platform).values()
+    assert (entry.latency_us, entry.cold_us) == (11.0, 15.0)
+
+
+def test_cold_times_and_facts_belong_to_one_platform(store: Store, values: Any) -> None:
+    for platform in (values.platform, values.other_platform):
+        store.record_batch(platform, values.batch(values.accepted(16, 10.5)))
+    store.record_batch(values.platform, cold_batch(values.kernel(16), 14.0))
+    store.record_fact(values.platform, "l2_bytes", 1024.0, {})
+    (other,) = store.entries(values.other_platform).values()
+    assert other.cold_us is None
+    assert store.facts(values.other_platform) == {}
+
+
+def test_a_cold_time_without_a_hot_one_is_rejected(store: Store, values: Any) -> None:
+    recorded = store.record_batch(values.platform, cold_batch(values.kernel(16), 14.0))
+    assert recorded.rejected[values.kernel(16)].reason == Reason.INVALID
+    (rejection,) = store.rejections(values.platform)
+    assert rejection.detail == "cold: the table has no hot time of its own of this kernel"
+
+
+def test_crashing_copies_do_not_quarantine_the_kernel(store: Store, values: Any) -> None:
+    crash = ColdResult(values.kernel(16), 9, (), (), Rejected(Reason.CRASHED, "signal 9"))
+    for _ in range(STRIKES):
+        store.record_batch(values.platform, BatchRecord(wall_ms=1.0, cold=(crash,)))
+    assert store.quarantined(values.platform) == {}
+    assert len(store.rejections(values.platform)) == STRIKES
+
+
+def test_the_newest_fact_counts_and_the_digest_follows(store: Store, values: Any) -> None:
+    store.record_batch(values.platform, values.batch(values.accepted(16, 10.5)))
+    digests = [store.digest(values.platform)]
+    for value in (1024.0, 2048.0):
+        evidence = {"points": [[value, 1.5]], "odd": math.nan}
+        fact = store.record_fact(values.platform, "l2_bytes", value, evidence)
+        found = store.facts(values.platform)["l2_bytes"]
+        assert (found.value, found.learnt_at) == (value, fact.learnt_at)
+        assert found.evidence == {"points": [[value, 1.5]], "odd": "nan"}
+        digests.append(store.digest(values.platform))
+    store.record_batch(values.platform, cold_batch(values.kernel(16), 14.0))
+    digests.append(store.digest(values.platform))
+    assert len(set(digests)) == len(digests)
+    with pytest.raises(TableError, match="append-only"), store.connection.write() as database:
+        database.execute("UPDATE platform_fact SET value = 1")
+
+
+def cold_batch(kernel: Kernel, us: float) -> BatchRecord:
+    result = ColdResult(kernel, 9, (), (), Accepted(us, 0.01, 2), nodes=18, delegated=18)
+    return BatchRecord(wall_ms=1.0, cold=(result,))

@@ -47,9 +47,11 @@ def windows(*lows_us: float) -> tuple[Window, ...]:
     return tuple(Window(200, 2, 1, us, us * 1.01, us * 0.99, us, 5.0) for us in lows_us)
 
 
-def outcome(status: Status = Status.MEASURED, *lows_us: float, signal: int = 0) -> Outcome:
+def outcome(
+    status: Status = Status.MEASURED, *lows_us: float, signal: int = 0, nodes: int = 1
+) -> Outcome:
     """An outcome with a word of detail."""
-    return Outcome(status, f"simulated {status}", signal, windows(*lows_us), 0, 1)
+    return Outcome(status, f"simulated {status}", signal, windows(*lows_us), nodes, nodes)
 
 
 class SimulatedDevice:
@@ -98,7 +100,10 @@ class SimulatedDevice:
         planned = self.faults.get(name)
         if not planned:
             us = self.times_us.get(name, 10.0)
-            return outcome(Status.MEASURED, us, us * 1.001)
+            # A model of copies is named with their number, each followed by a slice.
+            copies = name.rpartition(".")[2] if "." in name else ""
+            nodes = 2 * int(copies) if copies else 1
+            return outcome(Status.MEASURED, us, us * 1.0001, nodes=nodes)
         fault = planned.pop(0)
         if isinstance(fault, Exception):
             raise fault

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from adapt.cost import TableLatency
+from adapt.cost import Missing, TableLatency
+from adapt.cost.cold import CACHE_FACT
 from adapt.fleet.device import MeasureOptions
 from adapt.fleet.local import LocalDevice
-from adapt.refresh import measure_kernels, measure_networks
+from adapt.refresh import learn_cache, measure_kernels, measure_missing, measure_networks
+from adapt.tflite.ops import make_kernel
 from adapt.tflite.writer import write_kernel
 from lookup_tables import Kernel, Store, Tensor
 
@@ -45,3 +47,42 @@ def test_kernels_and_networks_of_this_machine(local: LocalDevice, tmp_path: Path
         )
         assert min(small.latency_us, large.latency_us) > 0
         assert 2 <= small.runs + large.runs == store.counts(platform).networks
+
+
+def dense(units: int, dtype: str) -> Kernel:
+    operands = [Tensor(dtype, (1, 256)), Tensor(dtype, (units, 256), constant=True), None]
+    return make_kernel("FULLY_CONNECTED", operands, [Tensor(dtype, (1, units))])
+
+
+def test_cold_times_of_this_machine(local: LocalDevice, tmp_path: Path) -> None:
+    kernels = [dense(units, dtype) for dtype in ("float32", "int8") for units in (256, 512)]
+    with Store(tmp_path / "table.db") as store:
+        platform = local.platform(OPTIONS.backend, OPTIONS.threads, OPTIONS.core_mask)
+        # A cache that these kernels exceed together, whatever this machine has.
+        store.record_fact(platform, CACHE_FACT, 512 << 10, {})
+        model = TableLatency(store, platform)
+        asked = []
+        while True:
+            try:
+                cost = model.price(kernels)
+                break
+            except Missing as lack:
+                asked.append((set(lack.kernels), set(lack.cold)))
+                measure_missing(store, local, lack, options=OPTIONS)
+                if len(asked) > 5:
+                    raise
+        assert asked == [(set(kernels), set(kernels))]
+        entries = store.entries(platform)
+        assert all((entries[kernel].cold_us or 0) > 0 for kernel in kernels)
+        assert cost["latency"].value >= sum(entries[kernel].latency_us for kernel in kernels)
+
+
+def test_the_cache_of_this_machine(local: LocalDevice, tmp_path: Path) -> None:
+    with Store(tmp_path / "table.db") as store:
+        fact = learn_cache(store, local, options=OPTIONS)
+        platform = local.platform(OPTIONS.backend, OPTIONS.threads, OPTIONS.core_mask)
+        assert store.facts(platform) == {CACHE_FACT: fact}
+        assert 64 << 10 <= fact.value <= 8 << 20
+        points = fact.evidence["picoseconds_per_byte"]
+        assert isinstance(points, list)
+        assert all(rate > 0 for _, rate in points)

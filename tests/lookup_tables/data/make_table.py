@@ -12,6 +12,7 @@ from pathlib import Path
 from lookup_tables import (
     Accepted,
     BatchRecord,
+    ColdResult,
     Kernel,
     KernelResult,
     NetworkResult,
@@ -58,6 +59,14 @@ def fill(path: Path) -> None:
         moment = 1_690_000_000.0
         row = Row(PLATFORM, kernel(1), 9.75, 0.003, 0.5, moment, source="colleague")
         merge(store, [row], now=1_700_000_001.0)
+        store.record_batch(
+            PLATFORM,
+            BatchRecord(
+                wall_ms=9.0,
+                cold=(ColdResult(kernel(2), 9, WINDOWS, WINDOWS, Accepted(25.0, 0.01, 2), 18, 18),),
+            ),
+        )
+        store.record_fact(PLATFORM, "l2_bytes", 524_288.0, {"points": [[65_536, 7.5]]})
     # One file without a write-ahead log beside it.
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = DELETE")
