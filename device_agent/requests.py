@@ -15,8 +15,8 @@ from device_agent.v1 import agent_pb2
 
 MIB = 1 << 20
 # A batch is held in memory three times: by gRPC, by the agent and by the worker.
-MAX_BATCH_BYTES = 64 * MIB
-MAX_MODEL_BYTES = 32 * MIB
+MAX_BATCH_BYTES = 160 * MIB
+MAX_MODEL_BYTES = 128 * MIB
 # All models of a batch are loaded at once; an interpreter maps at least 1 MiB.
 MAX_MODELS = 256
 # Longer batches would keep other hosts waiting, and lose more where the link breaks.

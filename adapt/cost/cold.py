@@ -1,24 +1,41 @@
-"""When a kernel's weights are in the cache, and when they are not.
+"""When a kernel's weights are in a cache, and when they are not.
 
 A kernel timed in a loop finds its weights in the second-level cache (L2). In a network it does so
 only if the weights of all kernels fit: those that ran since its last turn have replaced them
 otherwise. The size of the cache is learnt for each platform; the shares of it at which the change
 begins and ends were chosen on 24 networks, float32 and int8, on a CPU with 1 MiB.
+
+The same happens once more where weights and activations exceed the last cache (L3): then each byte
+of weights comes from memory, and takes time that computing does not hide. How much is learnt for
+each platform too, on a convolution, and on a matrix times a vector, which waits for memory anyway.
+The shares were chosen on half of the networks of `tools/bench/predict.py`.
 """
 
 from __future__ import annotations
 
 import math
 
+from adapt.tflite.quantities import macs
+from lookup_tables.kernel import Kernel
+
 __all__ = [
+    "BEYOND_FACT",
+    "BEYOND_VECTOR_FACT",
     "CACHE_FACT",
     "COLD_FROM",
     "COLD_UNTIL",
+    "L3_FACT",
+    "L3_FROM",
+    "L3_UNTIL",
     "MAX_COPIES",
+    "MEMORY_FACTS",
     "SMALLEST_CACHE",
+    "SMALLEST_L3",
+    "beyond_share",
     "cold_share",
     "copies",
     "turns_cold",
+    "uses_weights_once",
 ]
 
 # Name of the platform's fact: bytes of weights that stay close to the core between two runs.
@@ -32,6 +49,21 @@ COLD_UNTIL = 1.4
 
 # CPUs that run TFLite have at least this much; a network far below needs no knowledge of it.
 SMALLEST_CACHE = 64 << 10
+
+# Names of further facts: bytes that the last cache keeps between two runs of a network, and the
+# picoseconds that a byte of weights takes longer beyond it: of most kernels, and of those that use
+# each weight once.
+L3_FACT = "l3_bytes"
+BEYOND_FACT = "beyond_l3_ps"
+BEYOND_VECTOR_FACT = "beyond_l3_vector_ps"
+MEMORY_FACTS = (L3_FACT, BEYOND_FACT, BEYOND_VECTOR_FACT)
+
+# Shares of the last cache between which its loss sets in: others use it as well.
+L3_FROM = 0.5
+L3_UNTIL = 1.5
+
+# A network far below the smallest last cache needs no knowledge of it.
+SMALLEST_L3 = 2 << 20
 
 # Bytes of weights in one run of a model of copies, as a share of the cache: enough to replace all.
 _TURNOVER = 2.0
@@ -47,6 +79,21 @@ def cold_share(weights: int, cache: float) -> float:
     `weights` are the bytes of all its weights, `cache` is the platform's CACHE_FACT.
     """
     return min(1.0, max(0.0, (weights / cache - COLD_FROM) / (COLD_UNTIL - COLD_FROM)))
+
+
+def beyond_share(footprint: int, cache: float) -> float:
+    """Share of its weights that a network fetches from memory, 0 to 1.
+
+    `footprint` are the bytes of all its weights and of the largest activations of one kernel,
+    `cache` is the platform's L3_FACT.
+    """
+    return min(1.0, max(0.0, (footprint / cache - L3_FROM) / (L3_UNTIL - L3_FROM)))
+
+
+def uses_weights_once(kernel: Kernel) -> bool:
+    """Whether a kernel is a matrix times a vector, as a dense layer or a squeezed one."""
+    weights = kernel.inputs[1] if len(kernel.inputs) > 1 else None
+    return weights is not None and 0 < macs(kernel) <= math.prod(weights.shape)
 
 
 def turns_cold(weights: int, cache: float) -> bool:

@@ -9,9 +9,20 @@ from math import fsum
 from pathlib import Path
 
 from adapt.cost.base import Amount, Cost, Missing, Origin
-from adapt.cost.cold import CACHE_FACT, COLD_FROM, SMALLEST_CACHE, cold_share, turns_cold
+from adapt.cost.cold import (
+    CACHE_FACT,
+    COLD_FROM,
+    L3_FROM,
+    MEMORY_FACTS,
+    SMALLEST_CACHE,
+    SMALLEST_L3,
+    beyond_share,
+    cold_share,
+    turns_cold,
+    uses_weights_once,
+)
 from adapt.errors import Busy, DeviceError, TableError
-from adapt.tflite.quantities import weight_bytes
+from adapt.tflite.quantities import activation_bytes, weight_bytes
 from lookup_tables import connection
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.records import Entry, NullTime
@@ -65,13 +76,23 @@ class Answer:
     hot: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Bytes of a kernel's weights and activations; whether it uses each weight once."""
+
+    weights: int
+    activations: int
+    once: bool
+
+
 class TableLatency:
     """Latency on one platform, microseconds, from the entries of `store`.
 
     A network takes the sum of its kernels, each without the time that calling the runtime takes,
     and that time once. A kernel takes its hot time where the weights of the whole network stay in
-    the cache, its cold time where they exceed it, something between for sizes between: see
-    `adapt.cost.cold`. With `cold` false all count as hot, which is for comparison.
+    the cache, its cold time where they exceed it, something between for sizes between; and what
+    fetching its weights takes where they exceed the last cache as well: see `adapt.cost.cold`.
+    With `cold` false all count as hot, which is for comparison.
 
     Entries and facts are read once and kept: one object gives one price for a network for as long
     as it lives, whatever is measured meanwhile.
@@ -83,11 +104,11 @@ class TableLatency:
         self.platform = platform
         self._store = store
         self._with_cold = cold
-        self._weights: dict[Kernel, int] = {}
+        self._sizes: dict[Kernel, _Sizes] = {}
         self._hot: dict[Kernel, Answer] = {}
         self._cold: dict[Kernel, Answer] = {}
         self._null: NullTime | None = None
-        self._cache: float | None = None
+        self._facts: dict[str, float] = {}
 
     def price(self, kernels: Sequence[Kernel]) -> Cost:
         """Latency of the network; raises Missing, or DeviceError for a quarantined kernel."""
@@ -106,7 +127,7 @@ class TableLatency:
 
     def answers(
         self, kernels: Sequence[Kernel], *, other_weights: int = 0
-    ) -> tuple[list[Answer | None], Missing]:
+    ) -> tuple[Sequence[Answer | None], Missing]:
         """What is known of each kernel, None where nothing is, and what else should be measured.
 
         `other_weights` are bytes of weights that the network has beside those of `kernels`. Where
@@ -115,24 +136,54 @@ class TableLatency:
         self._fetch([kernel for kernel in kernels if kernel not in self._hot])
         hot = [self._hot.get(kernel) for kernel in kernels]
         missing = [k for k, answer in zip(kernels, hot, strict=True) if answer is None]
-        weights = other_weights + sum(map(self._weight_bytes, kernels))
-        if not self._with_cold or weights <= COLD_FROM * SMALLEST_CACHE:
+        if not self._with_cold:
             return hot, Missing(missing)
-        cache = self._cache_bytes()
+        sizes = [self._sizes_of(kernel) for kernel in kernels]
+        weights = other_weights + sum(size.weights for size in sizes)
+        near, lack = self._near(kernels, hot, weights)
+        footprint = weights + max((size.activations for size in sizes), default=0)
+        answers, facts = self._far(kernels, near, footprint)
+        return answers, Missing(missing, cold=lack.cold, facts=(*lack.facts, *facts))
+
+    def _near(
+        self, kernels: Sequence[Kernel], hot: Sequence[Answer | None], weights: int
+    ) -> tuple[Sequence[Answer | None], Missing]:
+        """The answers for a network of so many bytes of weights, as far as L2 matters."""
+        if weights <= COLD_FROM * SMALLEST_CACHE:
+            return hot, Missing()
+        cache = self._fact(CACHE_FACT)
         if cache is None:
-            fallback = [answer and replace(answer, hot=True) for answer in hot]
-            return fallback, Missing(missing, facts=[CACHE_FACT])
+            return _as_hot(hot), Missing(facts=[CACHE_FACT])
         share = cold_share(weights, cache)
         if share == 0:
-            return hot, Missing(missing)
-        changing = {k for k in kernels if turns_cold(self._weights[k], cache)}
+            return hot, Missing()
+        changing = {k for k in kernels if turns_cold(self._sizes_of(k).weights, cache)}
         self._fetch_cold([kernel for kernel in changing if kernel not in self._cold])
         cold = [kernel for kernel in kernels if kernel in changing and kernel not in self._cold]
         answers = [
             self._between(kernel, answer, share) if answer and kernel in changing else answer
             for kernel, answer in zip(kernels, hot, strict=True)
         ]
-        return answers, Missing(missing, cold=cold)
+        return answers, Missing(cold=cold)
+
+    def _far(
+        self, kernels: Sequence[Kernel], near: Sequence[Answer | None], footprint: int
+    ) -> tuple[Sequence[Answer | None], Sequence[str]]:
+        """The same as far as the last cache matters, and the names of facts that lack."""
+        if footprint <= L3_FROM * SMALLEST_L3:
+            return near, ()
+        cache, often, once = map(self._fact, MEMORY_FACTS)
+        if cache is None or often is None or once is None:
+            return _as_hot(near), MEMORY_FACTS
+        share = beyond_share(footprint, cache)
+        if share == 0:
+            return near, ()
+        answers = []
+        for kernel, answer in zip(kernels, near, strict=True):
+            sizes = self._sizes_of(kernel)
+            extra_us = share * sizes.weights * (once if sizes.once else often) * 1e-6
+            answers.append(answer and replace(answer, latency_us=answer.latency_us + extra_us))
+        return answers, ()
 
     @property
     def call(self) -> NullTime:
@@ -160,11 +211,14 @@ class TableLatency:
         error = (1 - share) * hot.relative_error + share * cold.relative_error
         return replace(hot, latency_us=latency, relative_error=error)
 
-    def _weight_bytes(self, kernel: Kernel) -> int:
-        size = self._weights.get(kernel)
-        if size is None:
-            size = self._weights[kernel] = weight_bytes(kernel)
-        return size
+    def _sizes_of(self, kernel: Kernel) -> _Sizes:
+        sizes = self._sizes.get(kernel)
+        if sizes is None:
+            sizes = _Sizes(
+                weight_bytes(kernel), activation_bytes(kernel), uses_weights_once(kernel)
+            )
+            self._sizes[kernel] = sizes
+        return sizes
 
     def _fetch(self, kernels: Sequence[Kernel]) -> None:
         if not kernels:
@@ -206,10 +260,14 @@ class TableLatency:
                     "Use another backend or device, or keep the layer that it comes from as it is.",
                 )
 
-    def _cache_bytes(self) -> float | None:
-        """Size of the cache that keeps weights; None where it has not been learnt."""
-        if self._cache is None:
+    def _fact(self, name: str) -> float | None:
+        """What was learnt of the platform; None where it has not been."""
+        if name not in self._facts:
             with table_errors():
-                fact = self._store.facts(self.platform).get(CACHE_FACT)
-            self._cache = fact.value if fact else None
-        return self._cache
+                found = self._store.facts(self.platform)
+            self._facts.update((each, fact.value) for each, fact in found.items())
+        return self._facts.get(name)
+
+
+def _as_hot(answers: Sequence[Answer | None]) -> list[Answer | None]:
+    return [answer and replace(answer, hot=True) for answer in answers]

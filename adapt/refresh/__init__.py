@@ -3,7 +3,7 @@
 Every batch is recorded before the next begins, so a kill loses the work of one batch at most.
 """
 
-from adapt.refresh.cache import learn_cache
+from adapt.refresh.cache import learn_cache, learn_memory
 from adapt.refresh.cold import measure_cold
 from adapt.refresh.kernels import measure_kernels
 from adapt.refresh.missing import measure_missing
@@ -24,6 +24,7 @@ __all__ = [
     "OnProgress",
     "Refreshed",
     "learn_cache",
+    "learn_memory",
     "measure_cold",
     "measure_kernels",
     "measure_missing",

@@ -1,12 +1,12 @@
-"""Learns how many bytes of weights stay close to the core between two runs of a network."""
+"""Learns how many bytes stay in the caches between two runs of a network, and what lies beyond."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from adapt.cost.cold import CACHE_FACT
+from adapt.cost.cold import BEYOND_FACT, BEYOND_VECTOR_FACT, CACHE_FACT, L3_FACT
 from adapt.cost.table import table_errors
 from adapt.errors import DeviceError
 from adapt.fleet.device import Device, MeasureOptions, ModelFile
@@ -20,7 +20,18 @@ from lookup_tables.quality import Accepted
 from lookup_tables.records import Fact
 from lookup_tables.store import Store
 
-__all__ = ["SWEEPS", "Knee", "find_knee", "learn_cache", "sweep_kernel"]
+__all__ = [
+    "SWEEPS",
+    "Knee",
+    "Sweep",
+    "find_knee",
+    "learn_cache",
+    "learn_memory",
+    "pixels_kernel",
+    "sweep",
+    "sweep_kernel",
+    "vector_kernel",
+]
 
 # A matrix times a vector uses each weight once, so no other kernel shows the memory so clearly.
 # 64 KiB of weights: as much as a first-level cache holds, so that two copies are beyond it.
@@ -46,6 +57,14 @@ _NEIGHBOURS = 3
 # Other processes take their part of the cache, never add to it: of each size the faster of two
 # sweeps counts, in workers of their own.
 SWEEPS = 2
+
+# Beyond the last cache: pieces of 1 MiB, up to more than phones and boards have; a server's may be
+# larger. One batch of them fits into what an agent takes.
+_OUTER_INPUTS, _OUTER_OUTPUTS = 1024, 256
+_OUTER_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 44)
+
+# All cores share the memory behind the caches, so times there are less steady.
+_OUTER_ERROR = 0.03
 
 # Fewer sizes than this cannot tell a knee from noise.
 _MIN_SIZES = 6
@@ -102,11 +121,89 @@ def learn_cache(store: Store, device: Device, *, options: MeasureOptions | None 
     Takes about three seconds. Raises DeviceError where the device fails or never settles.
     """
     session = Session.open(store, device, options or MeasureOptions())
-    files = _files(session)
+    found = sweep(session, sweep_kernel(), _counts())
+    knee = find_knee(found.points)
+    with table_errors():
+        return store.record_fact(
+            session.platform, CACHE_FACT, knee.size, found.evidence | vars(knee)
+        )
+
+
+def learn_memory(
+    store: Store, device: Device, *, options: MeasureOptions | None = None
+) -> dict[str, Fact]:
+    """Sweep more weights than the last cache holds and store MEMORY_FACTS of the platform.
+
+    Takes about ten seconds. Where nothing becomes slower, the cache is as large as what was swept
+    and nothing lies beyond it. Raises as `learn_cache` does.
+    """
+    options = options or MeasureOptions()
+    error = max(options.target_relative_error, _OUTER_ERROR)
+    session = Session.open(store, device, replace(options, target_relative_error=error))
+    often = sweep(session, pixels_kernel(), _OUTER_COUNTS)
+    once = sweep(session, vector_kernel(), _OUTER_COUNTS)
+    knee, other = find_knee(often.points), find_knee(once.points)
+    facts = {
+        L3_FACT: (knee.size, often, knee),
+        BEYOND_FACT: (knee.cold - knee.hot, often, knee),
+        BEYOND_VECTOR_FACT: (other.cold - other.hot, once, other),
+    }
+    with table_errors():
+        return {
+            name: store.record_fact(session.platform, name, value, found.evidence | vars(at))
+            for name, (value, found, at) in facts.items()
+        }
+
+
+def pixels_kernel() -> Kernel:
+    """A convolution of some pixels: what most weights of networks are used for."""
+    operands = [
+        Tensor("float32", (1, 4, 4, _OUTER_INPUTS)),
+        Tensor("float32", (_OUTER_OUTPUTS, 1, 1, _OUTER_INPUTS), constant=True),
+        Tensor("float32", (_OUTER_OUTPUTS,), constant=True),
+    ]
+    outputs = [Tensor("float32", (1, 4, 4, _OUTER_OUTPUTS))]
+    return make_kernel("CONV_2D", operands, outputs, stride_w=1, stride_h=1)
+
+
+def vector_kernel() -> Kernel:
+    """A matrix times a vector with as many weights."""
+    operands = [
+        Tensor("float32", (1, _OUTER_INPUTS)),
+        Tensor("float32", (_OUTER_OUTPUTS, _OUTER_INPUTS), constant=True),
+        None,
+    ]
+    return make_kernel("FULLY_CONNECTED", operands, [Tensor("float32", (1, _OUTER_OUTPUTS))])
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Picoseconds a byte by bytes of weights, and the batches that say so."""
+
+    points: Mapping[float, float]
+    batches: Sequence[int]
+
+    @property
+    def evidence(self) -> dict[str, object]:
+        """What to keep with the fact."""
+        return {
+            "batches": list(self.batches),
+            "picoseconds_per_byte": [[size, self.points[size]] for size in sorted(self.points)],
+        }
+
+
+def sweep(session: Session, kernel: Kernel, counts: Sequence[int]) -> Sweep:
+    """Time so many copies of `kernel` as `counts` say, 1 among them.
+
+    Of SWEEPS sweeps the faster counts at each size. Raises DeviceError where fewer than half of
+    the sizes give a steady time.
+    """
+    files = _files(session, kernel, counts)
+    enough = max(1, min(_MIN_SIZES, len(files) // 2))
     points: dict[float, float] = {}
     batches: list[int] = []
     for number in range(SWEEPS + MAX_ATTEMPTS - 1):
-        if number >= SWEEPS and len(points) >= max(_MIN_SIZES, len(files) // 2):
+        if number >= SWEEPS and len(points) >= max(enough, len(files) // 2):
             break
         batch = session.measure(list(files.values()))
         batches.append(session.record(batch).batch)
@@ -114,23 +211,15 @@ def learn_cache(store: Store, device: Device, *, options: MeasureOptions | None 
             count: session.verdict(batch.outcomes[file.id]) for count, file in files.items()
         }
         accepted = {c: v for c, v in verdicts.items() if isinstance(v, Accepted)}
-        for size, rate in _points(accepted).items():
+        for size, rate in _points(kernel, accepted).items():
             points[size] = min(rate, points.get(size, rate))
-    if len(points) < _MIN_SIZES:
+    if len(points) < enough:
         raise DeviceError(
-            f"the size of the cache of {device.name} could not be learnt: of {len(files)} sizes"
-            f" only {len(points)} gave a steady time",
+            f"the size of the cache of {session.device.name} could not be learnt: of {len(files)}"
+            f" sizes only {len(points)} gave a steady time",
             "Quieten the device (other programs, charging, heat) and try again.",
         )
-    knee = find_knee(points)
-    evidence = {
-        "batches": batches,
-        "picoseconds_per_byte": [[size, points[size]] for size in sorted(points)],
-        "hot": knee.hot,
-        "cold": knee.cold,
-    }
-    with table_errors():
-        return store.record_fact(session.platform, CACHE_FACT, knee.size, evidence)
+    return Sweep(points, batches)
 
 
 def _counts() -> Sequence[int]:
@@ -140,13 +229,13 @@ def _counts() -> Sequence[int]:
     return sorted({round(2 ** (step / _SIZES_PER_OCTAVE)) for step in range(steps + 1)})
 
 
-def _files(session: Session) -> dict[int, ModelFile]:
+def _files(session: Session, kernel: Kernel, counts: Sequence[int]) -> dict[int, ModelFile]:
     """A model for each number of copies, as far as the device takes them in one batch."""
     places, room = session.room
     largest = session.description.limits.max_model_bytes
     files: dict[int, ModelFile] = {}
-    for count in _counts():
-        content = write_copies(sweep_kernel(), count)
+    for count in counts:
+        content = write_copies(kernel, count)
         if len(files) == places or len(content) > min(room, largest):
             break
         room -= len(content)
@@ -154,11 +243,11 @@ def _files(session: Session) -> dict[int, ModelFile]:
     return files
 
 
-def _points(accepted: Mapping[int, Accepted]) -> dict[float, float]:
+def _points(kernel: Kernel, accepted: Mapping[int, Accepted]) -> dict[float, float]:
     """Picoseconds a byte by bytes of weights, from times by number of copies, 1 among them."""
     if 1 not in accepted:
         return {}
-    weights = weight_bytes(sweep_kernel())
+    weights = weight_bytes(kernel)
     one = accepted[1].latency_us
     return {
         float(count * weights): (each.latency_us - one) * 1e6 / ((count - 1) * weights)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adapt.cost.base import Missing
-from adapt.cost.cold import CACHE_FACT
+from adapt.cost.cold import CACHE_FACT, MEMORY_FACTS
 from adapt.cost.table import table_errors
 from adapt.fleet.device import Device, MeasureOptions
-from adapt.refresh.cache import learn_cache
+from adapt.refresh.cache import learn_cache, learn_memory
 from adapt.refresh.cold import measure_cold
 from adapt.refresh.kernels import measure_kernels
 from adapt.refresh.queue import Refreshed
@@ -35,6 +35,8 @@ def measure_missing(
     options = options or MeasureOptions()
     if CACHE_FACT in lack.facts:
         learn_cache(store, device, options=options)
+    if set(MEMORY_FACTS) & set(lack.facts):
+        learn_memory(store, device, options=options)
     wanted = dict.fromkeys(lack.kernels) | dict.fromkeys(
         _without_own(store, device, options, lack.cold)
     )

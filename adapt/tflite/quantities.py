@@ -8,7 +8,7 @@ import numpy as np
 
 from lookup_tables.kernel import Kernel, Tensor
 
-__all__ = ["macs", "tensor_bytes", "weight_bytes"]
+__all__ = ["activation_bytes", "macs", "tensor_bytes", "weight_bytes"]
 
 
 def tensor_bytes(tensor: Tensor) -> int:
@@ -23,6 +23,12 @@ def weight_bytes(kernel: Kernel) -> int:
         for tensor in kernel.inputs
         if tensor is not None and tensor.constant and tensor.values is None
     )
+
+
+def activation_bytes(kernel: Kernel) -> int:
+    """Bytes that a kernel reads and writes, constants aside."""
+    tensors = (*kernel.inputs, *kernel.outputs)
+    return sum(tensor_bytes(each) for each in tensors if each is not None and not each.constant)
 
 
 def macs(kernel: Kernel) -> int:

@@ -14,11 +14,17 @@ from adapt.cost.cold import (
     CACHE_FACT,
     COLD_FROM,
     COLD_UNTIL,
+    L3_FACT,
+    L3_FROM,
+    L3_UNTIL,
     MAX_COPIES,
+    MEMORY_FACTS,
     SMALLEST_CACHE,
+    beyond_share,
     cold_share,
     copies,
     turns_cold,
+    uses_weights_once,
 )
 from adapt.tflite.quantities import weight_bytes
 from lookup_tables import (
@@ -36,6 +42,7 @@ from lookup_tables import (
 CACHE = 1 << 20
 NULL_US = 0.5
 HOT_US, COLD_US = 10.0, 16.0
+OFTEN_PS, ONCE_PS = 20.0, 9.0
 
 
 def dense(units: int, inputs: int = 1024) -> Kernel:
@@ -67,6 +74,8 @@ def record_cold(store: Store, platform: Platform, *kernels: Kernel, us: float = 
 def table(tmp_path: Path, platform: Platform) -> Iterator[Store]:
     with Store(tmp_path / "cold.db") as store:
         record_hot(store, platform, *LAYERS, SMALL, RELU)
+        for name, value in zip(MEMORY_FACTS, (32 * CACHE, OFTEN_PS, ONCE_PS), strict=True):
+            store.record_fact(platform, name, value, {})
         yield store
 
 
@@ -159,6 +168,61 @@ def test_prices_do_not_move_with_what_is_learnt_later(table: Store, platform: Pl
     record_cold(table, platform, *LAYERS, us=99.0)
     assert latency(model, LAYERS) == before
     assert latency(TableLatency(table, platform), LAYERS) > before
+
+
+def conv(units: int, pixels: int) -> Kernel:
+    """256 * units bytes of weights, without a bias."""
+    tensors = [
+        Tensor("float32", (1, pixels, 1, 64)),
+        Tensor("float32", (units, 1, 1, 64), True),
+        None,
+    ]
+    return Kernel.make("CONV_2D", tensors, [Tensor("float32", (1, pixels, 1, units))])
+
+
+def test_a_vector_uses_each_weight_once() -> None:
+    assert all(map(uses_weights_once, (*LAYERS, SMALL, conv(64, 1))))
+    assert not any(map(uses_weights_once, (RELU, conv(64, 2))))
+
+
+def test_share_beyond_the_last_cache_rises_between_its_thresholds() -> None:
+    assert beyond_share(round(L3_FROM * CACHE), CACHE) == pytest.approx(0, abs=1e-5)
+    assert beyond_share(round(L3_UNTIL * CACHE), CACHE) == pytest.approx(1, abs=1e-5)
+    assert (beyond_share(0, CACHE), beyond_share(100 * CACHE, CACHE)) == (0, 1)
+
+
+def test_weights_from_memory_take_the_time_that_was_learnt(
+    table: Store, platform: Platform
+) -> None:
+    table.record_fact(platform, CACHE_FACT, 1 << 30, {})
+    network = [*LAYERS, conv(4096, 4)]
+    record_hot(table, platform, network[-1])
+    near = latency(TableLatency(table, platform), network)
+    assert near == 6 * HOT_US + NULL_US
+    table.record_fact(platform, L3_FACT, CACHE / 2, {})
+    extra_us = (5 * (CACHE / 4) * ONCE_PS + CACHE * OFTEN_PS) * 1e-6
+    assert latency(TableLatency(table, platform), network) == pytest.approx(near + extra_us)
+
+
+def test_activations_fill_the_last_cache_too(table: Store, platform: Platform) -> None:
+    table.record_fact(platform, CACHE_FACT, 1 << 30, {})
+    table.record_fact(platform, L3_FACT, CACHE, {})
+    wide = conv(64, 16384)
+    record_hot(table, platform, wide)
+    assert latency(TableLatency(table, platform), [wide]) > HOT_US + NULL_US
+
+
+def test_without_what_lies_beyond_the_last_cache_it_is_asked_for(
+    tmp_path: Path, platform: Platform
+) -> None:
+    with Store(tmp_path / "new.db") as store:
+        record_hot(store, platform, *LAYERS)
+        store.record_fact(platform, CACHE_FACT, 1 << 30, {})
+        model = TableLatency(store, platform)
+        assert lack(lambda: model.price(LAYERS)).facts == MEMORY_FACTS
+        answers, missing = model.answers(LAYERS)
+        assert missing
+        assert all(answer is not None and answer.hot for answer in answers)
 
 
 def test_what_several_questions_lack_is_named_once() -> None:

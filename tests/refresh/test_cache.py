@@ -11,11 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapt.cost import Missing
-from adapt.cost.cold import CACHE_FACT
+from adapt.cost.cold import (
+    BEYOND_FACT,
+    BEYOND_VECTOR_FACT,
+    CACHE_FACT,
+    L3_FACT,
+    MEMORY_FACTS,
+    beyond_share,
+)
 from adapt.errors import DeviceError
 from adapt.fleet.device import Outcome, Status
-from adapt.refresh import MAX_ATTEMPTS, learn_cache, measure_missing
-from adapt.refresh.cache import SWEEPS, find_knee, sweep_kernel
+from adapt.refresh import MAX_ATTEMPTS, learn_cache, learn_memory, measure_missing
+from adapt.refresh.cache import SWEEPS, find_knee, pixels_kernel, sweep_kernel
 from adapt.tflite.quantities import weight_bytes
 from lookup_tables import Platform, Store
 
@@ -126,3 +133,39 @@ def test_a_missing_fact_is_learnt(store: Store, device: Any, platform: Platform)
     simulate(device, 1 << 20)
     assert measure_missing(store, device, Missing(facts=[CACHE_FACT])).batches == 0
     assert set(store.facts(platform)) == {CACHE_FACT}
+
+
+def simulate_memory(device: Any, cache: float, beyond: float) -> None:
+    """Let the device answer the sweeps of large weights like one with such a last cache."""
+    unit = weight_bytes(pixels_kernel())
+    for count in range(1, 100):
+        share = beyond_share(count * unit, cache)
+        device.times_us[f"sweep-{count}"] = 1.0 + (count - 1) * unit * (HOT + share * beyond) / 1e6
+
+
+def test_what_lies_beyond_the_last_cache_is_learnt(
+    store: Store, device: Any, platform: Platform
+) -> None:
+    simulate_memory(device, 8 << 20, 20.0)
+    facts = learn_memory(store, device)
+    assert store.facts(platform) == facts
+    assert set(facts) == set(MEMORY_FACTS)
+    assert facts[L3_FACT].value == pytest.approx(8 << 20, rel=0.25)
+    assert facts[BEYOND_FACT].value == pytest.approx(20.0, rel=0.05)
+    assert facts[BEYOND_VECTOR_FACT].value == pytest.approx(20.0, rel=0.05)
+
+
+def test_a_device_that_takes_little_has_nothing_beyond(store: Store, device: Any) -> None:
+    simulate_memory(device, math.inf, 20.0)
+    device.limits = device.limits.__class__(256, 8 << 20, 16 << 20, 600_000, 1)
+    facts = learn_memory(store, device)
+    assert facts[BEYOND_FACT].value == pytest.approx(0, abs=1e-6)
+    assert facts[L3_FACT].value <= 8 << 20
+
+
+def test_missing_facts_of_the_memory_are_learnt_together(
+    store: Store, device: Any, platform: Platform
+) -> None:
+    simulate_memory(device, 8 << 20, 20.0)
+    measure_missing(store, device, Missing(facts=MEMORY_FACTS))
+    assert set(store.facts(platform)) == set(MEMORY_FACTS)

@@ -1,18 +1,23 @@
 """How well the sum of a table's kernels predicts whole networks that nobody measured before.
 
-    python tools/bench/predict.py [--networks N] [--quantize int8] [--large-only]
+    python tools/bench/predict.py [--pruned N] [--only PART] [--folder DIR]
 
-Random width vectors of the bundled network, of Keras' MobileNet 0.25 at 96 pixels and, where it is
-found, of ResNet-8, then networks with more weights than most caches hold, and the .tflite files of
-the shared folder, are measured whole and priced from their kernels, on this machine, in one run.
-Each is priced twice: with hot times only, and with cold times where its weights need them. Prints
-one line a network, then median, quartiles, 95th percentile and largest of both errors.
+Whole networks of Keras and of others, float32 and int8, and versions of some with random widths are
+measured whole and priced from their kernels, on this machine, in one run: some networks, their
+kernels, the same networks again. Prints one line a network, then the errors of each way to price:
+
+    table         hot and cold times, less the call of the runtime: what this program predicts
+    hot only      without the cold times
+    single ops    the plain sum of what one-operator models take, as nn-Meter adds them up
+    MACs          proportional to multiply-accumulates, the best factor for each data type
+
+The files and the table stay in the folder if one is given; another run reads the files again.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import statistics
 import tempfile
 import time
@@ -20,210 +25,153 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from support.networks import Case, pruned, whole
+from support.statistics import Error, ranks_agree, summary
 
-from adapt.telemetry import import_tensorflow
-
-import_tensorflow()
-
-import keras  # noqa: E402
-
-from adapt.cost.base import Missing  # noqa: E402
-from adapt.cost.cold import CACHE_FACT, COLD_FROM  # noqa: E402
-from adapt.cost.table import TableLatency, open_table  # noqa: E402
-from adapt.demo import MODEL  # noqa: E402
-from adapt.fleet.local import LocalDevice  # noqa: E402
-from adapt.network.export import to_tflite  # noqa: E402
-from adapt.network.load import Network, load_model  # noqa: E402
-from adapt.network.shrink import slice_weights  # noqa: E402
-from adapt.refresh import measure_missing, measure_networks  # noqa: E402
-from adapt.tflite.quantities import weight_bytes  # noqa: E402
-from adapt.tflite.reader import read_kernels  # noqa: E402
-from lookup_tables import Kernel, Store  # noqa: E402
-
-SHARED = Path(os.environ.get("ADAPT_SHARED", Path(__file__).parents[3] / "shared"))
+from adapt.cost.base import Missing
+from adapt.cost.cold import CACHE_FACT
+from adapt.cost.table import TableLatency, open_table
+from adapt.fleet.local import LocalDevice
+from adapt.refresh import measure_missing, measure_networks
+from adapt.tflite.quantities import macs, weight_bytes
+from lookup_tables import Platform, Store
 
 # Networks measured side by side: their ratio holds on a machine that drifts.
 TOGETHER = 8
+TOGETHER_BYTES = 120 << 20
+
+# Below this, errors are read in microseconds: a timer's grain is a percent of it.
+SHORT_US = 20.0
 
 
 @dataclass(frozen=True)
-class Case:
-    """One network: its file, and the kernels to price it from."""
+class Whole:
+    """A network as measured: microseconds, and how far its runs before and after lie apart."""
 
-    name: str
-    content: bytes
-    kernels: Sequence[Kernel]
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Relative errors of both prices of one network, and its weights as a share of the cache."""
-
-    weights: float
-    hot: float
-    cold: float
+    case: Case
+    latency_us: float
+    spread: float
 
 
-def models() -> Iterator[keras.Model]:
-    """The networks whose versions are measured."""
-    yield load_model(MODEL)
-    mobilenet = keras.applications.MobileNet((96, 96, 3), alpha=0.25, weights=None, classes=10)
-    yield keras.Model(mobilenet.inputs[0], mobilenet.outputs[0], name="mobilenet_0.25_96")
-    resnet = SHARED / "models" / "resnet8_cifar10.h5"
-    if resnet.exists():
-        yield load_model(resnet)
+def batches(cases: Sequence[Case]) -> Iterator[list[Case]]:
+    """Cases that are measured together."""
+    some: list[Case] = []
+    for case in cases:
+        if some and (
+            len(some) == TOGETHER or sum(len(c.content) for c in [*some, case]) > TOGETHER_BYTES
+        ):
+            yield some
+            some = []
+        some.append(case)
+    if some:
+        yield some
 
 
-def versions(network: Network, count: int, seed: int) -> Iterator[dict[str, range]]:
-    """The whole network, and `count` - 1 with random widths from a quarter up."""
-    yield {}
-    random = np.random.default_rng(seed)
-    for _ in range(count - 1):
-        yield {
-            name: range(int(random.integers(max(1, width // 4), width + 1)))
-            for name, width in network.widths.items()
-        }
-
-
-def samples(model: keras.Model) -> list[np.ndarray]:
-    """Calibration inputs for int8: any will do where only time counts."""
-    random = np.random.default_rng(0)
-    return [random.normal(size=(1, *model.inputs[0].shape[1:])).astype("f") for _ in range(8)]
-
-
-def shrunk_cases(model: keras.Model, count: int, int8: bool) -> Iterator[Case]:
-    """Versions of one network, their kernels from its template."""
-    calibration = samples(model) if int8 else None
-    network = Network(model, quantized_samples=calibration)
-    for number, keep in enumerate(versions(network, count, seed=1)):
-        weights = slice_weights(network.weights, network.groups, keep)
-        content = to_tflite(network.shrunk(keep, weights), calibration)
-        widths = {name: len(kept) for name, kept in keep.items()}
-        yield Case(f"{model.name} {number}", content, network.kernels(widths))
-
-
-def large_cases(int8: bool) -> Iterator[Case]:
-    """Networks with more weights than an L2 of 1 MiB, and the files of the shared folder."""
-    applications: list[tuple[str, Callable[[], keras.Model]]] = [
-        (
-            f"mobilenet_{alpha}_{size}",
-            lambda a=alpha, s=size: keras.applications.MobileNet((s, s, 3), a, weights=None),
-        )
-        for alpha, size in ((0.5, 128), (1.0, 128))
-    ]
-    applications += [
-        (
-            f"mobilenet_v2_{alpha}_{size}",
-            lambda a=alpha, s=size: keras.applications.MobileNetV2((s, s, 3), a, weights=None),
-        )
-        for alpha, size in ((0.35, 96), (0.5, 128), (1.0, 128), (1.0, 160))
-    ]
-    for name, build in applications:
-        model = build()
-        content = to_tflite(model, samples(model) if int8 else None)
-        yield Case(name, content, read_kernels(content))
-        keras.backend.clear_session()
-    autoencoder = SHARED / "models" / "anomaly_autoencoder.h5"
-    if autoencoder.exists():
-        model = load_model(autoencoder)
-        content = to_tflite(model, samples(model) if int8 else None)
-        yield Case(model.name, content, read_kernels(content))
-    for path in sorted((SHARED / "models").glob("[!i]*.tflite")):
-        content = path.read_bytes()
-        yield Case(path.stem, content, read_kernels(content))
-
-
-def fill(store: Store, device: LocalDevice, table: TableLatency, cases: Sequence[Case]) -> None:
+def fill(store: Store, device: LocalDevice, platform: Platform, cases: Sequence[Case]) -> None:
     """Measure all that pricing the cases needs."""
     while True:
-        lacks = []
-        for case in cases:
-            try:
-                table.price(case.kernels)
-            except Missing as lack:
-                lacks.append(lack)
-        if not lacks:
+        table = TableLatency(store, platform)
+        lack = Missing.together(table.answers(case.kernels)[1] for case in cases)
+        if not lack:
             return
-        lack = Missing.together(lacks)
         start = time.monotonic()
         done = measure_missing(store, device, lack)
+        seconds = time.monotonic() - start
         print(
-            f"  measured {len(lack.kernels)} hot, {len(lack.cold)} cold, {len(lack.facts)} facts"
-            f" in {time.monotonic() - start:.1f} s; failed: {list(done.failed.values())}"
+            f"measured {len(lack.kernels)} hot, {len(lack.cold)} cold, {len(lack.facts)} facts"
+            f" in {seconds:.0f} s ({(len(lack.kernels) + len(lack.cold)) / seconds:.1f}/s)",
+            flush=True,
         )
-        if done.failed:
+        for kernel, verdict in done.failed.items():
+            print(f"  failed: {kernel}: {verdict.reason} {verdict.detail}")
+        if set(done.failed) - set(lack.cold):
             raise SystemExit("not every kernel could be measured")
 
 
-def compare(store: Store, device: LocalDevice, cases: Sequence[Case]) -> list[Errors]:
-    """Measure and price the cases; print and return the errors of both prices."""
-    platform = device.platform("xnnpack", 1, 0)
-    table = TableLatency(store, platform)
-    fill(store, device, table, cases)
-    hot_only = TableLatency(store, platform, cold=False)
-    cache = store.facts(platform)[CACHE_FACT].value
-    errors: list[Errors] = []
-    for first in range(0, len(cases), TOGETHER):
-        some = cases[first : first + TOGETHER]
-        measured = measure_networks(store, device, [case.content for case in some])
-        for case, whole in zip(some, measured, strict=True):
-            hot = hot_only.price(case.kernels)["latency"].value / whole.latency_us - 1
-            cold = table.price(case.kernels)["latency"].value / whole.latency_us - 1
-            weights = sum(map(weight_bytes, case.kernels)) / cache
-            errors.append(Errors(weights, hot, cold))
-            print(
-                f"{case.name:32} {len(case.kernels):3} kernels  weights {weights:5.2f} caches"
-                f"  measured {whole.latency_us:9.1f} us +-{whole.relative_error:4.1%}"
-                f"  hot only {hot:+6.1%}  hot and cold {cold:+6.1%}",
-                flush=True,
-            )
-    return errors
+def single_ops(store: Store, platform: Platform) -> Callable[[Case], float]:
+    """The sum of what models of one operator take, calls of the runtime included."""
+    entries = store.entries(platform)
+    return lambda case: sum(entries[k].latency_us + entries[k].null_us for k in case.kernels)
 
 
-def summarise(title: str, errors: Sequence[Errors]) -> None:
-    """Print the distribution of absolute errors of both prices."""
-    for price, values in (
-        ("hot only", [each.hot for each in errors]),
-        ("hot and cold", [each.cold for each in errors]),
-    ):
-        sizes = sorted(map(abs, values))
-        low, middle, high = statistics.quantiles(sizes, n=4, method="inclusive")
-        p95 = statistics.quantiles(sizes, n=20, method="inclusive")[-1]
-        print(
-            f"{len(sizes):3} {title}, {price:12} median {middle:6.2%} (quartiles {low:.2%},"
-            f" {high:.2%}), 95th percentile {p95:6.2%}, largest {sizes[-1]:6.2%}"
+def mac_proportional(measured: Sequence[Whole]) -> Callable[[Case], float]:
+    """MACs times the factor that suits the networks of a data type best, in the median."""
+    factors = {
+        dtype: statistics.median(
+            each.latency_us / sum(map(macs, each.case.kernels))
+            for each in measured
+            if each.case.dtype == dtype
         )
+        for dtype in {each.case.dtype for each in measured}
+    }
+    return lambda case: factors[case.dtype] * sum(map(macs, case.kernels))
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", type=int, default=8, help="versions of each small network")
-    parser.add_argument("--quantize", choices=["float32", "int8"], default="float32")
-    parser.add_argument("--large-only", action="store_true", help="no versions of small networks")
+    parser.add_argument("--pruned", type=int, default=5, help="versions of each network and type")
+    parser.add_argument("--only", choices=["whole", "pruned"], help="one part of the networks")
+    parser.add_argument("--folder", type=Path, help="where to keep networks and table")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
-    int8 = arguments.quantize == "int8"
-    groups = (
-        []
-        if arguments.large_only
-        else [list(shrunk_cases(model, arguments.networks, int8)) for model in models()]
-    )
-    groups.append(list(large_cases(int8)))
-    errors: list[Errors] = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        LocalDevice() as device,
-        open_table(Path(folder) / "tables.db") as store,
-    ):
-        for cases in groups:
-            errors += compare(store, device, cases)
-        cache = store.facts(device.platform("xnnpack", 1, 0))[CACHE_FACT].value
-    print(f"cache {cache / 1024:.0f} KiB")
-    summarise("networks", errors)
-    summarise(
-        f"with more than {COLD_FROM} caches", [each for each in errors if each.weights > COLD_FROM]
-    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        cases = [] if arguments.only == "pruned" else list(whole(folder))
+        if arguments.only != "whole":
+            cases += pruned(folder, arguments.pruned)
+        path = folder / "tables.db"
+        path.unlink(missing_ok=True)
+        with LocalDevice() as device, open_table(path) as store:
+            compare(store, device, cases, arguments.json)
+
+
+def compare(store: Store, device: LocalDevice, cases: Sequence[Case], out: Path | None) -> None:
+    """Measure networks and kernels, and print how they agree."""
+    platform = device.platform("xnnpack", 1, 0)
+    measured: list[Whole] = []
+    for some in batches(cases):
+        # Before and after their kernels, since the machine drifts.
+        contents = [case.content for case in some]
+        first = measure_networks(store, device, contents, repeats=1)
+        fill(store, device, platform, some)
+        second = measure_networks(store, device, contents, repeats=2)
+        for case, a, b in zip(some, first, second, strict=True):
+            mean = (a.latency_us + b.latency_us) / 2
+            measured.append(Whole(case, mean, abs(a.latency_us - b.latency_us) / mean))
+    table, hot = TableLatency(store, platform), TableLatency(store, platform, cold=False)
+    prices: dict[str, Callable[[Case], float]] = {
+        "table": lambda case: table.price(case.kernels)["latency"].value,
+        "hot only": lambda case: hot.price(case.kernels)["latency"].value,
+        "single ops": single_ops(store, platform),
+        "MACs": mac_proportional(measured),
+    }
+    cache = store.facts(platform)[CACHE_FACT].value
+    print(f"cache {cache / 1024:.0f} KiB; the networks' own runs differ by {_spread(measured)}")
+    errors: dict[str, list[Error]] = {name: [] for name in prices}
+    for each in measured:
+        line = f"{each.case.name:36} {len(each.case.kernels):3} kernels"
+        weights = sum(map(weight_bytes, each.case.kernels)) / cache
+        line += f" {weights:6.2f} caches {each.latency_us:9.1f} us +-{each.spread:5.1%}"
+        for name, price in prices.items():
+            error = Error(each.case.name, each.latency_us, price(each.case))
+            errors[name].append(error)
+            line += f"  {name} {error.relative:+6.1%}"
+        print(line, flush=True)
+    for name, values in errors.items():
+        longer = [value for value in values if value.measured >= SHORT_US]
+        print(f"{name:12} {summary(longer)}, rank correlation {ranks_agree(longer):.4f}")
+        short = [abs(v.predicted - v.measured) for v in values if v.measured < SHORT_US]
+        if short:
+            print(f"{'':12} {len(short)} below {SHORT_US} us: off by at most {max(short):.2f} us")
+    if out is not None:
+        out.write_text(json.dumps({n: [vars(e) for e in v] for n, v in errors.items()}, indent=1))
+
+
+def _spread(measured: Sequence[Whole]) -> str:
+    spreads = sorted(each.spread for each in measured)
+    return f"{statistics.median(spreads):.1%} in the median, at most {max(spreads):.1%}"
 
 
 if __name__ == "__main__":
