@@ -153,6 +153,7 @@ def predict(
             (kernel for kernel in lack.kernels if kernel not in failed),
             cold=(kernel for kernel in lack.cold if kernel not in failed),
             facts=lack.facts,
+            pairs=lack.pairs,
         )
     with table_errors():
         if not measure:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from adapt.budget import RESOURCES, format_amount
+from adapt.tflite.pairs import Pair
 from lookup_tables.kernel import Kernel
 
 __all__ = ["Amount", "Cost", "CostModel", "Missing", "Origin", "counted"]
@@ -94,6 +95,7 @@ class Missing(Exception):
         kernels: not in the table at all.
         cold: in the table, but without the time that they take with cold weights.
         facts: names of facts about the platform that have not been learnt.
+        pairs: neighbouring kernels of kinds of which it is not known whether one of them is free.
     """
 
     def __init__(
@@ -102,18 +104,22 @@ class Missing(Exception):
         *,
         cold: Iterable[Kernel] = (),
         facts: Iterable[str] = (),
+        pairs: Iterable[Pair] = (),
     ) -> None:
         self.kernels = tuple(dict.fromkeys(kernels))
         self.cold = tuple(dict.fromkeys(cold))
         self.facts = tuple(dict.fromkeys(facts))
+        self.pairs = tuple(dict.fromkeys(pairs))
         parts = [f"the platform's {name} is not known" for name in self.facts]
         parts += _some(self.kernels, "are not in the table")
         parts += _some(self.cold, "have no time with cold weights in the table")
+        if kinds := sorted({pair.kind for pair in self.pairs}):
+            parts.append(f"{len(kinds)} kinds of pairs have not been timed: {', '.join(kinds[:3])}")
         super().__init__("; ".join(parts))
 
     def __bool__(self) -> bool:
         """Whether anything is missing."""
-        return bool(self.kernels or self.cold or self.facts)
+        return bool(self.kernels or self.cold or self.facts or self.pairs)
 
     @classmethod
     def together(cls, lacks: Iterable[Missing]) -> Missing:
@@ -123,6 +129,7 @@ class Missing(Exception):
             (kernel for lack in lacks for kernel in lack.kernels),
             cold=(kernel for lack in lacks for kernel in lack.cold),
             facts=(name for lack in lacks for name in lack.facts),
+            pairs=(pair for lack in lacks for pair in lack.pairs),
         )
 
 
@@ -139,7 +146,8 @@ class CostModel(Protocol):
 
     A cost model never measures: it answers at once, or raises Missing with all that it can tell to
     be lacking; asked again with that measured, it may lack what only then shows.
-    The order of kernels does not matter. All of a model's amounts are finite and not negative.
+    Kernels stand in the order in which they run, since neighbours may be fused. All of a model's
+    amounts are finite and not negative.
     """
 
     @property

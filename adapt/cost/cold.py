@@ -8,12 +8,17 @@ begins and ends were chosen on 24 networks, float32 and int8, on a CPU with 1 Mi
 The same happens once more where weights and activations exceed the last cache (L3): then each byte
 of weights comes from memory, and takes time that computing does not hide. How much is learnt for
 each platform too, on a convolution, and on a matrix times a vector, which waits for memory anyway.
+
+A loop also writes its result where the last run wrote it. A network has used other tensors since,
+and a result that is not small beside L2 goes to the last cache.
+
 The shares were chosen on half of the networks of `tools/bench/predict.py`.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from adapt.tflite.quantities import macs
 from lookup_tables.kernel import Kernel
@@ -22,18 +27,18 @@ __all__ = [
     "BEYOND_FACT",
     "BEYOND_VECTOR_FACT",
     "CACHE_FACT",
-    "COLD_FROM",
-    "COLD_UNTIL",
     "L3_FACT",
-    "L3_FROM",
-    "L3_UNTIL",
+    "L3_PS_FACT",
     "MAX_COPIES",
     "MEMORY_FACTS",
+    "SHARES",
     "SMALLEST_CACHE",
     "SMALLEST_L3",
+    "Shares",
     "beyond_share",
     "cold_share",
     "copies",
+    "spills",
     "turns_cold",
     "uses_weights_once",
 ]
@@ -41,11 +46,30 @@ __all__ = [
 # Name of the platform's fact: bytes of weights that stay close to the core between two runs.
 CACHE_FACT = "l2_bytes"
 
-# Up to this share of the cache, all weights of a network stay in it; activations need the rest.
-COLD_FROM = 0.6
 
-# From this share on, none is found there again. Caches that replace at random keep some below it.
-COLD_UNTIL = 1.4
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Sizes at which what does not fit in a cache begins to show, as shares of the cache.
+
+    Attributes:
+        cold_from: up to here all weights of a network stay in L2; activations need the rest.
+        cold_until: from here on none is found there again. Caches that replace at random keep some
+            below it.
+        l3_from, l3_until: the same for weights and activations in the last cache.
+        output_from, output_until: results of a kernel between these sizes are written beside L2 in
+            a network, where other tensors were used since the last run, but not in a loop. Larger
+            ones never stay in it.
+    """
+
+    cold_from: float = 0.6
+    cold_until: float = 1.4
+    l3_from: float = 0.5
+    l3_until: float = 1.5
+    output_from: float = 0.3
+    output_until: float = 3.0
+
+
+SHARES = Shares()
 
 # CPUs that run TFLite have at least this much; a network far below needs no knowledge of it.
 SMALLEST_CACHE = 64 << 10
@@ -58,9 +82,8 @@ BEYOND_FACT = "beyond_l3_ps"
 BEYOND_VECTOR_FACT = "beyond_l3_vector_ps"
 MEMORY_FACTS = (L3_FACT, BEYOND_FACT, BEYOND_VECTOR_FACT)
 
-# Shares of the last cache between which its loss sets in: others use it as well.
-L3_FROM = 0.5
-L3_UNTIL = 1.5
+# Picoseconds that a byte takes from the last cache to the core.
+L3_PS_FACT = "l3_ps"
 
 # A network far below the smallest last cache needs no knowledge of it.
 SMALLEST_L3 = 2 << 20
@@ -73,21 +96,30 @@ _TURNOVER = 2.0
 MAX_COPIES = 40
 
 
-def cold_share(weights: int, cache: float) -> float:
+def cold_share(weights: int, cache: float, shares: Shares = SHARES) -> float:
     """Share of the difference between cold and hot times that a network pays, 0 to 1.
 
     `weights` are the bytes of all its weights, `cache` is the platform's CACHE_FACT.
     """
-    return min(1.0, max(0.0, (weights / cache - COLD_FROM) / (COLD_UNTIL - COLD_FROM)))
+    return _rise(weights / cache, shares.cold_from, shares.cold_until)
 
 
-def beyond_share(footprint: int, cache: float) -> float:
+def beyond_share(footprint: int, cache: float, shares: Shares = SHARES) -> float:
     """Share of its weights that a network fetches from memory, 0 to 1.
 
     `footprint` are the bytes of all its weights and of the largest activations of one kernel,
     `cache` is the platform's L3_FACT.
     """
-    return min(1.0, max(0.0, (footprint / cache - L3_FROM) / (L3_UNTIL - L3_FROM)))
+    return _rise(footprint / cache, shares.l3_from, shares.l3_until)
+
+
+def _rise(value: float, start: float, end: float) -> float:
+    return min(1.0, max(0.0, (value - start) / (end - start)))
+
+
+def spills(output: int, cache: float, shares: Shares = SHARES) -> bool:
+    """Whether a result of so many bytes is written beside L2 in a network, but not in a loop."""
+    return shares.output_from <= output / cache <= shares.output_until
 
 
 def uses_weights_once(kernel: Kernel) -> bool:
@@ -101,7 +133,7 @@ def turns_cold(weights: int, cache: float) -> bool:
 
     One with too few hardly changes; one whose weights alone exceed the cache is cold in any loop.
     """
-    return _TURNOVER * cache / MAX_COPIES <= weights < COLD_UNTIL * cache
+    return _TURNOVER * cache / MAX_COPIES <= weights < SHARES.cold_until * cache
 
 
 def copies(weights: int, cache: float) -> int:

@@ -11,18 +11,21 @@ from pathlib import Path
 from adapt.cost.base import Amount, Cost, Missing, Origin
 from adapt.cost.cold import (
     CACHE_FACT,
-    COLD_FROM,
-    L3_FROM,
+    L3_PS_FACT,
     MEMORY_FACTS,
+    SHARES,
     SMALLEST_CACHE,
     SMALLEST_L3,
+    Shares,
     beyond_share,
     cold_share,
+    spills,
     turns_cold,
     uses_weights_once,
 )
+from adapt.cost.fusion import Trial, free_kernels
 from adapt.errors import Busy, DeviceError, TableError
-from adapt.tflite.quantities import activation_bytes, weight_bytes
+from adapt.tflite.quantities import activation_bytes, tensor_bytes, weight_bytes
 from lookup_tables import connection
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.records import Entry, NullTime
@@ -78,10 +81,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
-    """Bytes of a kernel's weights and activations; whether it uses each weight once."""
+    """Bytes of a kernel's weights, activations and results; whether it uses each weight once."""
 
     weights: int
     activations: int
+    outputs: int
     once: bool
 
 
@@ -92,7 +96,8 @@ class TableLatency:
     and that time once. A kernel takes its hot time where the weights of the whole network stay in
     the cache, its cold time where they exceed it, something between for sizes between; and what
     fetching its weights takes where they exceed the last cache as well: see `adapt.cost.cold`.
-    With `cold` false all count as hot, which is for comparison.
+    Kernels that the runtime leaves out beside their neighbours are free: see `adapt.cost.fusion`.
+    With `cold` false all count as hot and none as free, which is for comparison.
 
     Entries and facts are read once and kept: one object gives one price for a network for as long
     as it lives, whatever is measured meanwhile.
@@ -100,10 +105,13 @@ class TableLatency:
 
     resources: frozenset[str] = frozenset({"latency"})
 
-    def __init__(self, store: Store, platform: Platform, *, cold: bool = True) -> None:
+    def __init__(
+        self, store: Store, platform: Platform, *, cold: bool = True, shares: Shares = SHARES
+    ) -> None:
         self.platform = platform
         self._store = store
         self._with_cold = cold
+        self._shares = shares
         self._sizes: dict[Kernel, _Sizes] = {}
         self._hot: dict[Kernel, Answer] = {}
         self._cold: dict[Kernel, Answer] = {}
@@ -141,20 +149,27 @@ class TableLatency:
         sizes = [self._sizes_of(kernel) for kernel in kernels]
         weights = other_weights + sum(size.weights for size in sizes)
         near, lack = self._near(kernels, hot, weights)
+        answers, unknown = self._spilled(near, sizes)
         footprint = weights + max((size.activations for size in sizes), default=0)
-        answers, facts = self._far(kernels, near, footprint)
-        return answers, Missing(missing, cold=lack.cold, facts=(*lack.facts, *facts))
+        answers, facts = self._far(kernels, answers, footprint)
+        trial = self._fused(kernels)
+        answers = [
+            answer and (replace(answer, latency_us=0.0) if position in trial.free else answer)
+            for position, answer in enumerate(answers)
+        ]
+        facts = (*lack.facts, *unknown, *facts)
+        return answers, Missing(missing, cold=lack.cold, facts=facts, pairs=trial.unknown)
 
     def _near(
         self, kernels: Sequence[Kernel], hot: Sequence[Answer | None], weights: int
     ) -> tuple[Sequence[Answer | None], Missing]:
         """The answers for a network of so many bytes of weights, as far as L2 matters."""
-        if weights <= COLD_FROM * SMALLEST_CACHE:
+        if weights <= self._shares.cold_from * SMALLEST_CACHE:
             return hot, Missing()
         cache = self._fact(CACHE_FACT)
         if cache is None:
             return _as_hot(hot), Missing(facts=[CACHE_FACT])
-        share = cold_share(weights, cache)
+        share = cold_share(weights, cache, self._shares)
         if share == 0:
             return hot, Missing()
         changing = {k for k in kernels if turns_cold(self._sizes_of(k).weights, cache)}
@@ -166,23 +181,51 @@ class TableLatency:
         ]
         return answers, Missing(cold=cold)
 
+    def _spilled(
+        self, near: Sequence[Answer | None], sizes: Sequence[_Sizes]
+    ) -> tuple[Sequence[Answer | None], Sequence[str]]:
+        """The same with results that do not stay in L2, and the names of facts that lack."""
+        largest = max((size.outputs for size in sizes), default=0)
+        if largest <= self._shares.output_from * SMALLEST_CACHE:
+            return near, ()
+        cache, ps = self._fact(CACHE_FACT), self._fact(L3_PS_FACT)
+        if cache is None or ps is None:
+            return _as_hot(near), (CACHE_FACT, L3_PS_FACT)
+        # A network that fits in L2 as a whole finds its results there as a loop does.
+        if sum(size.outputs + size.weights for size in sizes) <= cache:
+            return near, ()
+        return [
+            _longer(answer, size.outputs * ps)
+            if answer and spills(size.outputs, cache, self._shares)
+            else answer
+            for answer, size in zip(near, sizes, strict=True)
+        ], ()
+
+    def _fused(self, kernels: Sequence[Kernel]) -> Trial:
+        """Which kernels the runtime leaves out."""
+        trial = free_kernels(kernels, self._facts)
+        if trial.unknown:
+            self._read_facts()
+            trial = free_kernels(kernels, self._facts)
+        return trial
+
     def _far(
         self, kernels: Sequence[Kernel], near: Sequence[Answer | None], footprint: int
     ) -> tuple[Sequence[Answer | None], Sequence[str]]:
         """The same as far as the last cache matters, and the names of facts that lack."""
-        if footprint <= L3_FROM * SMALLEST_L3:
+        if footprint <= self._shares.l3_from * SMALLEST_L3:
             return near, ()
         cache, often, once = map(self._fact, MEMORY_FACTS)
         if cache is None or often is None or once is None:
             return _as_hot(near), MEMORY_FACTS
-        share = beyond_share(footprint, cache)
+        share = beyond_share(footprint, cache, self._shares)
         if share == 0:
             return near, ()
         answers = []
         for kernel, answer in zip(kernels, near, strict=True):
             sizes = self._sizes_of(kernel)
-            extra_us = share * sizes.weights * (once if sizes.once else often) * 1e-6
-            answers.append(answer and replace(answer, latency_us=answer.latency_us + extra_us))
+            ps = share * sizes.weights * (once if sizes.once else often)
+            answers.append(answer and _longer(answer, ps))
         return answers, ()
 
     @property
@@ -215,7 +258,10 @@ class TableLatency:
         sizes = self._sizes.get(kernel)
         if sizes is None:
             sizes = _Sizes(
-                weight_bytes(kernel), activation_bytes(kernel), uses_weights_once(kernel)
+                weight_bytes(kernel),
+                activation_bytes(kernel),
+                sum(map(tensor_bytes, kernel.outputs)),
+                uses_weights_once(kernel),
             )
             self._sizes[kernel] = sizes
         return sizes
@@ -263,11 +309,19 @@ class TableLatency:
     def _fact(self, name: str) -> float | None:
         """What was learnt of the platform; None where it has not been."""
         if name not in self._facts:
-            with table_errors():
-                found = self._store.facts(self.platform)
-            self._facts.update((each, fact.value) for each, fact in found.items())
+            self._read_facts()
         return self._facts.get(name)
+
+    def _read_facts(self) -> None:
+        """Read what was learnt since; what is known already stays as it is."""
+        with table_errors():
+            found = self._store.facts(self.platform)
+        self._facts = {each: fact.value for each, fact in found.items()} | self._facts
 
 
 def _as_hot(answers: Sequence[Answer | None]) -> list[Answer | None]:
     return [answer and replace(answer, hot=True) for answer in answers]
+
+
+def _longer(answer: Answer, picoseconds: float) -> Answer:
+    return replace(answer, latency_us=answer.latency_us + picoseconds * 1e-6)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from adapt.cost.cold import BEYOND_FACT, BEYOND_VECTOR_FACT, CACHE_FACT, L3_FACT
+from adapt.cost.cold import BEYOND_FACT, BEYOND_VECTOR_FACT, CACHE_FACT, L3_FACT, L3_PS_FACT
 from adapt.cost.table import table_errors
 from adapt.errors import DeviceError
 from adapt.fleet.device import Device, MeasureOptions, ModelFile
@@ -118,15 +118,16 @@ def find_knee(points: Mapping[float, float]) -> Knee:
 def learn_cache(store: Store, device: Device, *, options: MeasureOptions | None = None) -> Fact:
     """Sweep the bytes of weights on `device` and store the knee as the platform's CACHE_FACT.
 
-    Takes about three seconds. Raises DeviceError where the device fails or never settles.
+    What a byte takes above the knee becomes its L3_PS_FACT. Takes about
+    three seconds. Raises DeviceError where the device fails or never settles.
     """
     session = Session.open(store, device, options or MeasureOptions())
     found = sweep(session, sweep_kernel(), _counts())
     knee = find_knee(found.points)
+    evidence = found.evidence | vars(knee)
     with table_errors():
-        return store.record_fact(
-            session.platform, CACHE_FACT, knee.size, found.evidence | vars(knee)
-        )
+        store.record_fact(session.platform, L3_PS_FACT, knee.cold, evidence)
+        return store.record_fact(session.platform, CACHE_FACT, knee.size, evidence)
 
 
 def learn_memory(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adapt.cost.base import Missing
-from adapt.cost.cold import CACHE_FACT, MEMORY_FACTS
+from adapt.cost.cold import CACHE_FACT, L3_PS_FACT, MEMORY_FACTS
 from adapt.cost.table import table_errors
 from adapt.fleet.device import Device, MeasureOptions
 from adapt.refresh.cache import learn_cache, learn_memory
 from adapt.refresh.cold import measure_cold
 from adapt.refresh.kernels import measure_kernels
+from adapt.refresh.pairs import learn_pairs
 from adapt.refresh.queue import Refreshed
 from adapt.refresh.session import OnProgress
 from lookup_tables.kernel import Kernel
@@ -27,13 +28,13 @@ def measure_missing(
     options: MeasureOptions | None = None,
     on_progress: OnProgress | None = None,
 ) -> Refreshed:
-    """Learn the facts, then measure the kernels and the cold times that `lack` names.
+    """Learn the facts, measure the kernels and cold times, time the pairs that `lack` names.
 
     A cold time stands beside a hot one of the same device: what is known only from an import is
     measured hot first. Errors are those of `measure_kernels`.
     """
     options = options or MeasureOptions()
-    if CACHE_FACT in lack.facts:
+    if {CACHE_FACT, L3_PS_FACT} & set(lack.facts):
         learn_cache(store, device, options=options)
     if set(MEMORY_FACTS) & set(lack.facts):
         learn_memory(store, device, options=options)
@@ -57,6 +58,8 @@ def measure_missing(
         options=options,
         on_progress=part(len(wanted)),
     )
+    if lack.pairs:
+        learn_pairs(store, device, lack.pairs, options=options)
     return Refreshed(
         measured=hot.measured | cold.measured,
         failed=hot.failed | cold.failed,

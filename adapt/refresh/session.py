@@ -29,7 +29,7 @@ from lookup_tables.records import (
 )
 from lookup_tables.store import Store
 
-__all__ = ["OnProgress", "Session"]
+__all__ = ["NULL_ID", "OnProgress", "Session"]
 
 # Model id of the null op; kernels go by their key, which is hexadecimal.
 NULL_ID = "null"

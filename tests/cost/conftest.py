@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from adapt.cost.fusion import PAIR_FACTS, Fusion
+from adapt.tflite.pairs import pairs_of
 from lookup_tables import (
     Accepted,
     BatchRecord,
@@ -32,6 +34,21 @@ def dense(units: int) -> Kernel:
     return Kernel.make("FULLY_CONNECTED", inputs, [Tensor("float32", (1, units))])
 
 
+KnowPairs = Callable[[Store, Platform, list[Kernel]], None]
+
+
+@pytest.fixture
+def know_pairs() -> KnowPairs:
+    """Lets a table know of all pairs of some kernels that they take as long as their parts."""
+
+    def know(store: Store, platform: Platform, kernels: list[Kernel]) -> None:
+        for pair in pairs_of(kernels):
+            if pair is not None:
+                store.record_fact(platform, PAIR_FACTS + pair.kind, Fusion.NONE, {})
+
+    return know
+
+
 @pytest.fixture
 def platform() -> Platform:
     return PLATFORM
@@ -50,7 +67,7 @@ def unknown() -> list[Kernel]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, known: list[Kernel]) -> Iterator[Store]:
+def store(tmp_path: Path, known: list[Kernel], know_pairs: KnowPairs) -> Iterator[Store]:
     results = tuple(
         KernelResult(kernel, (), Accepted(us + NULL_US, 0.001, 2), nodes=1)
         for us, kernel in enumerate(known, start=1)
@@ -58,4 +75,20 @@ def store(tmp_path: Path, known: list[Kernel]) -> Iterator[Store]:
     with Store(tmp_path / "table.db") as opened:
         null = NullResult((), Accepted(NULL_US, 0.01, 2))
         opened.record_batch(PLATFORM, BatchRecord(wall_ms=1.0, null=null, kernels=results))
+        know_pairs(opened, PLATFORM, [*known, *known[::-1]])
         yield opened
+
+
+@pytest.fixture
+def record_us() -> Callable[[Store, Platform, Mapping[Kernel, float]], None]:
+    """Makes entries of kernels, microseconds each."""
+
+    def record(store: Store, platform: Platform, times: Mapping[Kernel, float]) -> None:
+        results = tuple(
+            KernelResult(kernel, (), Accepted(us + NULL_US, 0.001, 2), nodes=1)
+            for kernel, us in times.items()
+        )
+        null = NullResult((), Accepted(NULL_US, 0.01, 2))
+        store.record_batch(platform, BatchRecord(wall_ms=1.0, null=null, kernels=results))
+
+    return record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,13 +13,11 @@ from hypothesis import strategies as st
 from adapt.cost import Missing, TableLatency
 from adapt.cost.cold import (
     CACHE_FACT,
-    COLD_FROM,
-    COLD_UNTIL,
     L3_FACT,
-    L3_FROM,
-    L3_UNTIL,
+    L3_PS_FACT,
     MAX_COPIES,
     MEMORY_FACTS,
+    SHARES,
     SMALLEST_CACHE,
     beyond_share,
     cold_share,
@@ -71,11 +70,13 @@ def record_cold(store: Store, platform: Platform, *kernels: Kernel, us: float = 
 
 
 @pytest.fixture
-def table(tmp_path: Path, platform: Platform) -> Iterator[Store]:
+def table(tmp_path: Path, platform: Platform, know_pairs: Any) -> Iterator[Store]:
     with Store(tmp_path / "cold.db") as store:
         record_hot(store, platform, *LAYERS, SMALL, RELU)
         for name, value in zip(MEMORY_FACTS, (32 * CACHE, OFTEN_PS, ONCE_PS), strict=True):
             store.record_fact(platform, name, value, {})
+        store.record_fact(platform, L3_PS_FACT, 10.0, {})
+        know_pairs(store, platform, [LAYERS[0], RELU])
         yield store
 
 
@@ -90,16 +91,16 @@ def lack(question: Callable[[], object]) -> Missing:
 
 
 def test_share_rises_between_its_thresholds() -> None:
-    assert cold_share(round(COLD_FROM * CACHE), CACHE) == pytest.approx(0, abs=1e-5)
+    assert cold_share(round(SHARES.cold_from * CACHE), CACHE) == pytest.approx(0, abs=1e-5)
     assert cold_share(CACHE, CACHE) == pytest.approx(0.5)
-    assert cold_share(round(COLD_UNTIL * CACHE), CACHE) == pytest.approx(1, abs=1e-5)
+    assert cold_share(round(SHARES.cold_until * CACHE), CACHE) == pytest.approx(1, abs=1e-5)
     assert (cold_share(0, CACHE), cold_share(100 * CACHE, CACHE)) == (0, 1)
 
 
 @given(st.integers(0, 1 << 28), st.floats(SMALLEST_CACHE, 1 << 24))
 def test_copies_replace_the_whole_cache(weights: int, cache: float) -> None:
     if not turns_cold(weights, cache):
-        assert weights * MAX_COPIES < 2 * cache or weights >= COLD_UNTIL * cache
+        assert weights * MAX_COPIES < 2 * cache or weights >= SHARES.cold_until * cache
         return
     count = copies(weights, cache)
     assert 2 <= count <= MAX_COPIES
@@ -186,8 +187,8 @@ def test_a_vector_uses_each_weight_once() -> None:
 
 
 def test_share_beyond_the_last_cache_rises_between_its_thresholds() -> None:
-    assert beyond_share(round(L3_FROM * CACHE), CACHE) == pytest.approx(0, abs=1e-5)
-    assert beyond_share(round(L3_UNTIL * CACHE), CACHE) == pytest.approx(1, abs=1e-5)
+    assert beyond_share(round(SHARES.l3_from * CACHE), CACHE) == pytest.approx(0, abs=1e-5)
+    assert beyond_share(round(SHARES.l3_until * CACHE), CACHE) == pytest.approx(1, abs=1e-5)
     assert (beyond_share(0, CACHE), beyond_share(100 * CACHE, CACHE)) == (0, 1)
 
 

@@ -16,6 +16,7 @@ from adapt.cost.cold import (
     BEYOND_VECTOR_FACT,
     CACHE_FACT,
     L3_FACT,
+    L3_PS_FACT,
     MEMORY_FACTS,
     beyond_share,
 )
@@ -83,7 +84,8 @@ def test_it_is_stored_with_its_evidence(store: Store, device: Any, platform: Pla
     simulate(device, 700 << 10)
     fact = learn_cache(store, device)
     assert fact.value == pytest.approx(700 << 10, rel=0.25)
-    assert store.facts(platform) == {CACHE_FACT: fact}
+    assert store.facts(platform)[CACHE_FACT] == fact
+    assert store.facts(platform)[L3_PS_FACT].value == pytest.approx(COLD, rel=0.01)
     points = fact.evidence["picoseconds_per_byte"]
     assert isinstance(points, list)
     assert len(points) > 15
@@ -132,7 +134,7 @@ def test_of_two_sweeps_the_faster_counts_at_each_size(
 def test_a_missing_fact_is_learnt(store: Store, device: Any, platform: Platform) -> None:
     simulate(device, 1 << 20)
     assert measure_missing(store, device, Missing(facts=[CACHE_FACT])).batches == 0
-    assert set(store.facts(platform)) == {CACHE_FACT}
+    assert set(store.facts(platform)) == {CACHE_FACT, L3_PS_FACT}
 
 
 def simulate_memory(device: Any, cache: float, beyond: float) -> None:

@@ -31,14 +31,19 @@ from support.statistics import Error, ranks_agree, summary
 from adapt.cost.base import Missing
 from adapt.cost.cold import CACHE_FACT
 from adapt.cost.table import TableLatency, open_table
+from adapt.errors import DeviceError
 from adapt.fleet.local import LocalDevice
-from adapt.refresh import measure_missing, measure_networks
+from adapt.refresh import NetworkLatency, measure_missing, measure_networks
 from adapt.tflite.quantities import macs, weight_bytes
 from lookup_tables import Platform, Store
 
 # Networks measured side by side: their ratio holds on a machine that drifts.
 TOGETHER = 8
 TOGETHER_BYTES = 120 << 20
+
+# Tries before a busy machine is given up, and seconds between them.
+PATIENCE = 6
+PAUSE_S = 10
 
 # Below this, errors are read in microseconds: a timer's grain is a percent of it.
 SHORT_US = 20.0
@@ -65,6 +70,19 @@ def batches(cases: Sequence[Case]) -> Iterator[list[Case]]:
         some.append(case)
     if some:
         yield some
+
+
+def measure(
+    store: Store, device: LocalDevice, contents: Sequence[bytes], repeats: int
+) -> list[NetworkLatency]:
+    """Measure networks; on a machine that is busy, again in a while."""
+    for _ in range(PATIENCE):
+        try:
+            return measure_networks(store, device, contents, repeats=repeats)
+        except DeviceError as error:
+            print(error, flush=True)
+            time.sleep(PAUSE_S)
+    return measure_networks(store, device, contents, repeats=repeats)
 
 
 def fill(store: Store, device: LocalDevice, platform: Platform, cases: Sequence[Case]) -> None:
@@ -134,9 +152,9 @@ def compare(store: Store, device: LocalDevice, cases: Sequence[Case], out: Path 
     for some in batches(cases):
         # Before and after their kernels, since the machine drifts.
         contents = [case.content for case in some]
-        first = measure_networks(store, device, contents, repeats=1)
+        first = measure(store, device, contents, 1)
         fill(store, device, platform, some)
-        second = measure_networks(store, device, contents, repeats=2)
+        second = measure(store, device, contents, 2)
         for case, a, b in zip(some, first, second, strict=True):
             mean = (a.latency_us + b.latency_us) / 2
             measured.append(Whole(case, mean, abs(a.latency_us - b.latency_us) / mean))
