@@ -98,5 +98,5 @@ def test_pairs_on_this_machine(local: LocalDevice, tmp_path: Path) -> None:
         (fact,) = learn_pairs(store, local, pairs, options=OPTIONS).values()
     times = fact.evidence["first_second_both_us"]
     assert isinstance(times, list)
-    # Whatever the runtime leaves out, it does the longer part of the work.
-    assert all(both > 0.5 * max(first, second) > 0 for first, second, both in times)
+    # Whatever the runtime leaves out, it does one of the two.
+    assert all(both > 0.5 * min(first, second) > 0 for first, second, both in times)
