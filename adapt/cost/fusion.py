@@ -21,8 +21,12 @@ __all__ = ["PAIR_FACTS", "Fusion", "PairTimes", "Trial", "free_kernels", "judge_
 # The name of a kind's fact is this and the kind; its value is a Fusion.
 PAIR_FACTS = "pair "
 
-# The cheaper of two kernels has to be this share of both for a pair to tell whether it is free.
-_TELLING = 0.08
+# The cheaper of two kernels has to be this share of both for a pair to tell whether it is free: the
+# time of some kernels depends on their data by a tenth.
+_TELLING = 0.15
+
+# Below this, microseconds, it makes no difference to any network.
+_LEAST_US = 0.05
 
 
 class Fusion(IntEnum):
@@ -44,7 +48,8 @@ class PairTimes:
     @property
     def telling(self) -> bool:
         """Whether the three cases differ by more than noise."""
-        return min(self.first, self.second) >= _TELLING * (self.first + self.second)
+        lesser = min(self.first, self.second)
+        return lesser >= max(_LEAST_US, _TELLING * (self.first + self.second))
 
 
 def judge_pairs(times: Sequence[PairTimes]) -> Fusion:
