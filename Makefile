@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OTHER := .venv-tflite-runtime
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 
-.PHONY: run test test-long bench setup lint clean help
+.PHONY: run test test-long bench bench-predict setup lint clean help
 
 help:  ## This list.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -33,6 +33,9 @@ test-long: $(VENV)/.installed $(OTHER)/.installed  ## The same tests with many m
 
 bench: $(VENV)/.installed  ## Every benchmark, one after the other; half an hour and more.
 	for script in tools/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+bench-predict: $(VENV)/.installed  ## How well tables predict whole networks; ten minutes of an idle machine.
+	$(BIN)/python tools/bench/predict.py
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +32,8 @@ MAX_MODEL_BYTES = 2 << 30
 
 # Kernels, then facts and cold times, then what was rejected for the moment only.
 _ROUNDS = 4
+
+_FREE = "left out by the runtime beside its neighbour"
 
 _HOT = "as if its weights were in the cache: its cold time is not known"
 
@@ -159,10 +161,9 @@ def predict(
         if not measure:
             failed = store.quarantined(platform)
     call = TableLatency(store, platform).call
-    known = dict(zip(kernels, answers, strict=True))
     return _sum(
         platform,
-        _operators(nodes, known, failed),
+        _operators(nodes, iter(answers), failed),
         call.latency_us,
         call.latency_us * call.relative_error,
     )
@@ -170,21 +171,22 @@ def predict(
 
 def _operators(
     nodes: Sequence[Node],
-    answers: Mapping[Kernel, Answer | None],
+    answers: Iterator[Answer | None],
     failed: Mapping[Kernel, Rejected],
 ) -> list[Operator]:
-    """What is known of each operator; shares are left open."""
+    """What is known of each operator; `answers` are those of the supported ones, in order."""
     result = []
     for index, node in enumerate(nodes):
         kernel = node.kernel
-        answer = answers.get(kernel) if node.supported else None
+        answer = next(answers) if node.supported else None
         if not node.supported:
             why = "not an operator that can be timed alone"
             result.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=why))
         elif answer is not None:
             origin = Origin.IMPORTED if answer.source else Origin.MEASURED
             values = (answer.latency_us, answer.relative_error)
-            detail = "; ".join(filter(None, (answer.source, _HOT if answer.hot else "")))
+            notes = (answer.source, _HOT if answer.hot else "", _FREE if answer.free else "")
+            detail = "; ".join(filter(None, notes))
             result.append(Operator(index, kernel, origin, *values, detail=detail))
         elif kernel in failed:
             why = f"{failed[kernel].reason}: {failed[kernel].detail}"

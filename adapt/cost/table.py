@@ -70,6 +70,7 @@ class Answer:
         relative_error: its stated error as a share of `latency_us`.
         source: who measured it; empty where this table's own device did.
         hot: whether it counts as hot only for want of a cold time.
+        free: whether the runtime leaves it out beside its neighbour.
     """
 
     latency_us: float
@@ -77,6 +78,7 @@ class Answer:
     origin: Origin = Origin.MEASURED
     source: str = ""
     hot: bool = False
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,9 @@ class TableLatency:
         answers, facts = self._far(kernels, answers, footprint)
         trial = self._fused(kernels)
         answers = [
-            answer and (replace(answer, latency_us=0.0) if position in trial.free else answer)
+            replace(answer, latency_us=0.0, free=True)
+            if answer and position in trial.free
+            else answer
             for position, answer in enumerate(answers)
         ]
         facts = (*lack.facts, *unknown, *facts)

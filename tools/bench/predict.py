@@ -11,7 +11,7 @@ kernels, the same networks again. Prints one line a network, then the errors of 
     single ops    the plain sum of what one-operator models take, as nn-Meter adds them up
     MACs          proportional to multiply-accumulates, the best factor for each data type
 
-The files and the table stay in the folder if one is given; another run reads the files again.
+Files, table and figures stay in the folder if one is given; another run reads the files again.
 """
 
 from __future__ import annotations
@@ -131,7 +131,6 @@ def main() -> None:
     parser.add_argument("--pruned", type=int, default=5, help="versions of each network and type")
     parser.add_argument("--only", choices=["whole", "pruned"], help="one part of the networks")
     parser.add_argument("--folder", type=Path, help="where to keep networks and table")
-    parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
@@ -142,10 +141,10 @@ def main() -> None:
         path = folder / "tables.db"
         path.unlink(missing_ok=True)
         with LocalDevice() as device, open_table(path) as store:
-            compare(store, device, cases, arguments.json)
+            compare(store, device, cases, folder / "predict.json")
 
 
-def compare(store: Store, device: LocalDevice, cases: Sequence[Case], out: Path | None) -> None:
+def compare(store: Store, device: LocalDevice, cases: Sequence[Case], out: Path) -> None:
     """Measure networks and kernels, and print how they agree."""
     platform = device.platform("xnnpack", 1, 0)
     measured: list[Whole] = []
@@ -183,8 +182,7 @@ def compare(store: Store, device: LocalDevice, cases: Sequence[Case], out: Path 
         short = [abs(v.predicted - v.measured) for v in values if v.measured < SHORT_US]
         if short:
             print(f"{'':12} {len(short)} below {SHORT_US} us: off by at most {max(short):.2f} us")
-    if out is not None:
-        out.write_text(json.dumps({n: [vars(e) for e in v] for n, v in errors.items()}, indent=1))
+    out.write_text(json.dumps({n: [vars(e) for e in v] for n, v in errors.items()}, indent=1))
 
 
 def _spread(measured: Sequence[Whole]) -> str:
