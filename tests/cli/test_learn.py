@@ -27,7 +27,7 @@ def run(folder: Path, *arguments: str, code: int = 0) -> Result:
     [
         (["--model", "missing.tflite"], 5, "there is no file missing.tflite"),
         (["--core-mask", "some"], 2, "not a core mask"),
-        (["--device", "pixel-6"], 4, "pixel-6"),
+        (["--device", "pixel-6"], 2, "no device 'pixel-6'"),
         (["--backend", "gpu"], 2, "gpu"),
     ],
 )
