@@ -200,43 +200,37 @@ def _observation_row(seen: Observation) -> tuple[str, ...]:
 
 
 @tables.command()
-@click.argument("csv", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("target", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
 @_platform_option
 @_file_option
 @click.pass_context
-def export(context: click.Context, csv: Path, platform: str | None, file: Path | None) -> None:
-    """Write entries and imports to the file CSV, or to stdout for -."""
-    from adapt.tables import existing_table, export_table
+def export(context: click.Context, target: Path, platform: str | None, file: Path | None) -> None:
+    """Write entries and imports to FILE: Parquet if it ends in .parquet, else CSV; - for stdout."""
+    from adapt.tables import existing_table, export_table, export_text
 
     path, _ = _inherited(context, file, False)
     with existing_table(path) as store:
-        text, count = export_table(store, platform)
-    if str(csv) == "-":
-        click.echo(text, nl=False)
-        return
-    beside = csv.with_name(f"{csv.name}.part")
-    try:
-        beside.write_text(text, encoding="utf-8", newline="")
-        beside.replace(csv)
-    finally:
-        beside.unlink(missing_ok=True)
-    click.echo(f"{count} rows written to {csv}")
+        if str(target) == "-":
+            click.echo(export_text(store, platform), nl=False)
+            return
+        count = export_table(store, platform, target)
+    click.echo(f"{count} rows written to {target}")
 
 
 @tables.command(name="import")
-@click.argument("csv", type=click.Path(path_type=Path))
+@click.argument("rows", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--source", help="Name of who measured it.  [default: the file's name]")
 @_file_option
 @_json_option
 @click.pass_context
 def import_(
-    context: click.Context, csv: Path, source: str | None, file: Path | None, as_json: bool
+    context: click.Context, rows: Path, source: str | None, file: Path | None, as_json: bool
 ) -> None:
-    """Merge the file CSV, of `adapt tables export`, into a table. All of it or nothing."""
+    """Merge FILE, of `adapt tables export`, into a table. All of it or nothing."""
     from adapt.tables import import_table
 
     path, as_json = _inherited(context, file, as_json)
-    done = import_table(path, csv, source)
+    done = import_table(path, rows, source)
     if as_json:
         click.echo(json_text(asdict(done)))
         return

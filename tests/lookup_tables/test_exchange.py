@@ -21,9 +21,8 @@ from lookup_tables.exchange import (
     Row,
     export_rows,
     merge,
-    read,
-    write,
 )
+from lookup_tables.row_files import read, write
 from lookup_tables.survey import Fate, find_kernels, history, summaries
 
 NOW = 1_750_000_000.0
