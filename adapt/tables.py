@@ -12,6 +12,7 @@ from pathlib import Path
 from adapt.cost.table import open_table, table_errors
 from adapt.errors import InputError, TableError, UsageError
 from lookup_tables import checks, exchange, row_files, survey
+from lookup_tables.families import member
 from lookup_tables.kernel import Kernel, Platform, TextError
 from lookup_tables.parquet import ParquetUnavailable
 from lookup_tables.store import Store
@@ -21,6 +22,7 @@ __all__ = [
     "existing_table",
     "export_table",
     "export_text",
+    "find_axis",
     "find_kernel",
     "find_platforms",
     "import_table",
@@ -78,6 +80,19 @@ def find_kernel(store: Store, name: str) -> Kernel:
         several = "\n  ".join(f"{kernel.key}  {kernel}" for kernel in found[:_SHOWN])
         raise UsageError(f"several kernels have a key that begins with {name}", several)
     return found[0]
+
+
+def find_axis(kernel: Kernel, name: str) -> int:
+    """The number of the axis of channels called `name`; UsageError where the kernel has none."""
+    found = member(kernel)
+    if found is None:
+        raise UsageError(f"nobody knows what the channels of {kernel.op} are", f"It is {kernel}.")
+    names = [axis.name for axis in found.family.axes]
+    if name not in names:
+        raise UsageError(
+            f"{kernel.op} has no axis {name}", f"Its axes of channels are: {', '.join(names)}."
+        )
+    return names.index(name)
 
 
 def export_text(store: Store, platform: str | None) -> str:

@@ -22,16 +22,17 @@ _SAME_MOMENT_S = 1e-5
 
 _EXCHANGE = """
     SELECT platform.text, kernel.text, entry.latency_us, entry.relative_error,
-           measurement.null_us, batch.host_time, ''
+           measurement.null_us, batch.host_time, '', entry.cold_us, cold_measurement.relative_error
     FROM platform
     JOIN entry ON entry.platform_id = platform.id
     JOIN kernel ON kernel.id = entry.kernel_id
     JOIN measurement ON measurement.id = entry.measurement_id
     JOIN batch ON batch.id = measurement.batch_id
+    LEFT JOIN cold_measurement ON cold_measurement.id = entry.cold_measurement_id
     WHERE :platform IS NULL OR platform.key = :platform
     UNION ALL
     SELECT platform.text, kernel.text, imported.latency_us, imported.relative_error,
-           imported.null_us, imported.measured_at, imported.source
+           imported.null_us, imported.measured_at, imported.source, NULL, NULL
     FROM imported
     JOIN platform ON platform.id = imported.platform_id
     JOIN kernel ON kernel.id = imported.kernel_id
@@ -66,11 +67,13 @@ class Row:
     """One entry on its way; the fields are the columns.
 
     Attributes:
-        latency_us: time of the kernel itself, the null op subtracted.
+        latency_us: time of the kernel itself, microseconds, the null op subtracted.
         relative_error: its stated error as a share of `latency_us`.
-        null_us: the null time that was subtracted.
-        measured_at: seconds since 1970.
+        null_us: the null time that was subtracted, microseconds.
+        measured_at: of `latency_us`, seconds since 1970.
         source: who measured it; empty for the table that was exported.
+        cold_us, cold_error: its time with cold weights, microseconds, and the stated error of that;
+            None where it was not measured.
     """
 
     platform: Platform
@@ -80,6 +83,8 @@ class Row:
     null_us: float
     measured_at: float
     source: str
+    cold_us: float | None = None
+    cold_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

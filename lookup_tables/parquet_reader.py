@@ -34,7 +34,8 @@ _BATCH_ROWS = 16_384
 _DESCRIPTION_BYTES = 1 << 24
 _DESCRIPTION_ITEMS = 1 << 20
 
-_TEXTS = ("string", "large_string", "string_view")
+# pandas writes a column without any value as one of nulls.
+_TEXTS = ("string", "large_string", "string_view", "null")
 _UNITS_PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -1,7 +1,8 @@
 """Rows as files: CSV, or Parquet where pyarrow is installed; the fields of `Row` are the columns.
 
 `platform` and `kernel` are canonical text, times are microseconds. The date is ISO 8601 with a time
-zone in CSV, a timestamp of microseconds in UTC in Parquet. Whatever is read is checked field by
+zone in CSV, a timestamp of microseconds in UTC in Parquet. What is not known, such as a cold time
+that was never measured, is empty in CSV and null in Parquet. Whatever is read is checked field by
 field, and there is one place that does it: a Parquet file is turned into CSV on its way in.
 """
 
@@ -85,6 +86,7 @@ def write(found: Iterable[Row], file: IO[str]) -> int:
                 *map(repr, (row.latency_us, row.relative_error, row.null_us)),
                 moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
                 row.source,
+                *("" if value is None else repr(value) for value in (row.cold_us, row.cold_error)),
             ]
         )
     return count
@@ -137,6 +139,8 @@ class _Parser:
             "null_us": _positive,
             "measured_at": self._moment,
             "source": self._name,
+            "cold_us": _optional(_positive),
+            "cold_error": _optional(_share),
         }
 
     def row(self, where: str, values: Sequence[str]) -> Row:
@@ -151,6 +155,8 @@ class _Parser:
                 parsed[name] = parse(value)
             except ValueError as error:
                 raise ExchangeError(f"{where}, column {name}: {error}") from error
+        if (parsed["cold_us"] is None) != (parsed["cold_error"] is None):
+            raise ExchangeError(f"{where}: one of cold_us and cold_error without the other")
         return Row(**parsed)  # type: ignore[arg-type]
 
     def _platform(self, text: str) -> Platform:
@@ -175,6 +181,10 @@ class _Parser:
         if text and not _SOURCE.fullmatch(text):
             raise ValueError(f"not a name of a source: {text[:_SHOWN_CHARACTERS]!r}")
         return text or self._source
+
+
+def _optional(parse: Callable[[str], float]) -> Callable[[str], float | None]:
+    return lambda text: parse(text) if text else None
 
 
 def _number(text: str) -> float:

@@ -1,8 +1,11 @@
 """Commands that look at tables and networks. None of them needs TensorFlow."""
 
 from adapt.commands.networks import measure, predict
+from adapt.commands.show import show
 from adapt.commands.tables import tables
 
 __all__ = ["COMMANDS"]
+
+tables.add_command(show)
 
 COMMANDS = (tables, predict, measure)
