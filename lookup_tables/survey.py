@@ -12,7 +12,7 @@ from lookup_tables.exchange import Row, export_rows
 from lookup_tables.families import member
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Accepted, kernel_error, kernel_time
-from lookup_tables.records import Fact, TableCounts
+from lookup_tables.records import Entry, Fact, TableCounts
 from lookup_tables.store import Store
 
 __all__ = [
@@ -192,19 +192,23 @@ def steps(store: Store, platform: Platform, kernel: Kernel, axis: int) -> list[S
     chosen = member(kernel)
     if chosen is None:
         return []
-    found: dict[int, list[Row]] = {}
+    found: list[tuple[int, Row]] = []
     for row in export_rows(store, platform):
         # The family of a kernel of another operator need not be worked out.
         other = member(row.kernel) if row.kernel.op == kernel.op else None
         if other is None or other.family != chosen.family:
             continue
         if _without(other.channels, axis) == _without(chosen.channels, axis):
-            found.setdefault(other.channels[axis], []).append(row)
-    result = []
-    for channels, measured in sorted(found.items()):
-        ordered = sorted(measured, key=lambda row: (row.source != "", -row.measured_at))
-        result += [Step(channels, row, row is ordered[0]) for row in ordered]
-    return result
+            found.append((other.channels[axis], row))
+    entries = store.entries(platform, (row.kernel for _, row in found))
+    result = [Step(channels, row, _is(row, entries[row.kernel])) for channels, row in found]
+    return sorted(result, key=lambda step: (step.channels, not step.answers))
+
+
+def _is(row: Row, entry: Entry) -> bool:
+    """Whether `row` is what the table answers for its kernel."""
+    chosen = (entry.source, entry.measured_at, entry.latency_us)
+    return chosen == (row.source, row.measured_at, row.latency_us)
 
 
 def _without(channels: tuple[int, ...], axis: int) -> tuple[int, ...]:
