@@ -19,7 +19,6 @@ from adapt.errors import InputError
 from adapt.fleet.device import Device, MeasureOptions
 from adapt.refresh import OnProgress, measure_missing
 from adapt.tflite.graph import Node, OperatorGraph
-from adapt.tflite.quantities import weight_bytes
 from adapt.tflite.reader import read_model
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Rejected
@@ -137,7 +136,7 @@ def predict(
     options = options or MeasureOptions()
     nodes = graph.operators
     kernels = [node.kernel for node in nodes if node.supported]
-    others = sum(weight_bytes(node.kernel) for node in nodes if not node.supported)
+    others = sum(graph.constant_bytes(node) for node in nodes if not node.supported)
     platform = device.platform(options.backend, options.threads, options.core_mask)
     failed: dict[Kernel, Rejected] = {}
     answers, lack = TableLatency(store, platform).answers(kernels, other_weights=others)

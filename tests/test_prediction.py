@@ -110,6 +110,18 @@ def test_what_cannot_be_timed_alone_is_its_own_term(local: LocalDevice, store: S
     assert not prediction.nothing_known
 
 
+def test_weights_of_a_type_that_kernels_lack(local: LocalDevice, store: Store) -> None:
+    model = schema.ModelT.InitFromPackedBuf(write_kernel(DENSE), 0)
+    model.subgraphs[0].tensors[1].type = schema.TensorType.INT4
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    graph = read_model(bytes(builder.Output()))
+    assert graph.constant_bytes(graph.operators[0]) == (8 * 64 + 8) * 4
+    prediction = predict(graph, store, local, options=OPTIONS, measure=False)
+    assert [o.origin for o in prediction.operators] == [Origin.UNSUPPORTED]
+    assert prediction.unknown_by_name == {"FULLY_CONNECTED": 1}
+
+
 def test_what_the_runtime_refuses_is_not_counted(local: LocalDevice, store: Store) -> None:
     tensor = Tensor("bool", (1, 4))
     graph = read_model(write_kernel(make_kernel("LOGISTIC", [tensor], [tensor])))
