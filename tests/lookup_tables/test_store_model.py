@@ -1,6 +1,6 @@
 """The store against a model of it in plain Python, under random sequences of operations.
 
-A run of 100,000 steps: STORE_MODEL_EXAMPLES=2100 STORE_MODEL_STEPS=50 pytest tests/lookup_tables/...
+100,000 steps: STORE_MODEL_EXAMPLES=2100 STORE_MODEL_STEPS=50 pytest tests/lookup_tables/...
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from lookup_tables.kernel import Tensor
 LONG = bool(os.environ.get("ADAPT_LONG"))
 # Of each file.
 READ = 1000 if LONG else 300
-PREDICTED = 1000 if LONG else 25
-MEASURED = 100 if LONG else 5
+PREDICTED = 1000 if LONG else 10
+MEASURED = 100 if LONG else 3
 
 # Sizes, counts and offsets that a reader has to expect.
 WORDS = [-(1 << 31), -1, 0, 2, 255, 1 << 16, 1 << 20, (1 << 31) - 1]
