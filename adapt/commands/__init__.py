@@ -2,10 +2,12 @@
 
 from adapt.commands.learn import learn
 from adapt.commands.networks import measure, predict
+from adapt.commands.show import show
 from adapt.commands.tables import tables
 
 __all__ = ["COMMANDS"]
 
 tables.add_command(learn)
+tables.add_command(show)
 
 COMMANDS = (tables, predict, measure)
