@@ -11,6 +11,7 @@ from lookup_tables.quality import Accepted, Reason, Rejected, Window
 __all__ = [
     "BatchRecord",
     "ColdResult",
+    "Drift",
     "Entry",
     "Fact",
     "KernelResult",
@@ -140,6 +141,24 @@ class Fact:
 
     value: float
     learnt_at: float
+    evidence: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A platform became slower or faster than its entries say.
+
+    Attributes:
+        op, dtype: of the kernels that did; both empty where all did.
+        ratio: of new time by old.
+        since: when this began to be measured, seconds since 1970; entries from before are outdated.
+        evidence: the measurements behind it, as a JSON object.
+    """
+
+    op: str
+    dtype: str
+    ratio: float
+    since: float
     evidence: JsonObject
 
 

@@ -1,4 +1,4 @@
-"""Looking into a table: what it knows of each platform, and how one kernel's time went."""
+"""Looking into a table: what it knows of each platform, and how the times of kernels went."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from lookup_tables.quality import Accepted, kernel_error, kernel_time
 from lookup_tables.records import TableCounts
 from lookup_tables.store import Store
 
-__all__ = ["Fate", "Observation", "Summary", "find_kernels", "history", "summaries"]
+__all__ = [
+    "Fate",
+    "Observation",
+    "Repeat",
+    "Summary",
+    "find_kernels",
+    "history",
+    "repeats",
+    "summaries",
+]
 
 _HISTORY = """
     SELECT batch.host_time, 'accepted', measurement.latency_us, measurement.relative_error,
@@ -45,6 +54,20 @@ _HISTORY = """
 _SPAN = """
     SELECT min(batch.host_time), max(batch.host_time)
     FROM platform JOIN batch ON batch.platform_id = platform.id WHERE platform.key = ?
+"""
+
+_REPEATS = """
+    SELECT before_at, before_us, before_null_us, at, latency_us, null_us FROM (
+        SELECT batch.host_time AS at, measurement.latency_us, measurement.null_us, measurement.id,
+               lag(batch.host_time) OVER earlier AS before_at,
+               lag(measurement.latency_us) OVER earlier AS before_us,
+               lag(measurement.null_us) OVER earlier AS before_null_us
+        FROM platform
+        JOIN batch ON batch.platform_id = platform.id
+        JOIN measurement ON measurement.batch_id = batch.id
+        WHERE platform.key = :platform
+        WINDOW earlier AS (PARTITION BY measurement.kernel_id ORDER BY measurement.id)
+    ) WHERE before_us IS NOT NULL ORDER BY id DESC LIMIT :limit
 """
 
 # A key is hexadecimal, so every key that begins with one lies before the one followed by "g".
@@ -99,6 +122,21 @@ class Observation:
     answers: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Two accepted measurements of one kernel in a row.
+
+    Attributes:
+        before_at, at: when they were made, seconds since 1970.
+        before_us, latency_us: time of the kernel itself, microseconds.
+    """
+
+    before_at: float
+    before_us: float
+    at: float
+    latency_us: float
+
+
 def summaries(store: Store) -> list[Summary]:
     """Every platform that the file knows, in the order they came."""
     result = []
@@ -132,6 +170,16 @@ def history(store: Store, platform: Platform, kernel: Kernel) -> list[Observatio
                 answers = chosen == (detail, at, latency)
             result.append(Observation(at, Fate(fate), latency, error, null, detail, answers))
     return result
+
+
+def repeats(store: Store, platform: Platform, limit: int) -> list[Repeat]:
+    """What was measured more than once on `platform`: the latest pairs, newest first."""
+    with store.connection.read() as database:
+        found = database.execute(_REPEATS, {"platform": platform.key, "limit": limit})
+        return [
+            Repeat(before_at, kernel_time(before, before_null), at, kernel_time(latency, null))
+            for before_at, before, before_null, at, latency, null in found
+        ]
 
 
 def find_kernels(store: Store, key: str, limit: int) -> list[Kernel]:

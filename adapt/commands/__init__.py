@@ -1,11 +1,12 @@
-"""Commands that look at tables and networks. None of them needs TensorFlow."""
+"""Commands about tables and networks that need no TensorFlow."""
 
 from adapt.commands.learn import learn
 from adapt.commands.networks import measure, predict
+from adapt.commands.refresh import refresh
 from adapt.commands.tables import tables
 
 __all__ = ["COMMANDS"]
 
 tables.add_command(learn)
 
-COMMANDS = (tables, predict, measure)
+COMMANDS = (tables, predict, measure, refresh)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapt.commands.terminal import (
+    KEY_DIGITS,
     UNKNOWN,
     columns,
     date,
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from lookup_tables.survey import Observation
 
 __all__ = ["tables"]
-
-# Digits of a key that are shown: enough to tell the kernels of any real table apart.
-_KEY_DIGITS = 12
 
 _Command = Callable[..., Any]
 
@@ -73,7 +71,7 @@ def tables(context: click.Context, file: Path | None, as_json: bool) -> None:
         numbers = (counts.entries, counts.imported, counts.measurements, counts.rejections)
         rows.append(
             (
-                summary.platform.key[:_KEY_DIGITS],
+                summary.platform.key[:KEY_DIGITS],
                 *map(str, (*numbers, counts.batches)),
                 date(summary.oldest),
                 date(summary.newest),
@@ -146,11 +144,11 @@ def _show_entries(store: Store, platforms: list[Platform], limit: int, as_json: 
         )
         return
     for platform, entries in found:
-        click.echo(f"{platform.key[:_KEY_DIGITS]}  {platform}: {len(entries)} entries")
+        click.echo(f"{platform.key[:KEY_DIGITS]}  {platform}: {len(entries)} entries")
         rows = [("key", "us", "error", "date", "source", "kernel")]
         rows += [
             (
-                kernel.key[:_KEY_DIGITS],
+                kernel.key[:KEY_DIGITS],
                 us(entry.latency_us),
                 percent(entry.relative_error),
                 date(entry.measured_at),
@@ -183,7 +181,7 @@ def _show_kernel(store: Store, platforms: list[Platform], kernel: Kernel, as_jso
         click.echo("never measured")
     for platform, seen in found:
         head = ("", "date", "us", "error", "null us", "", "")
-        click.echo(f"on {platform.key[:_KEY_DIGITS]}  {platform}")
+        click.echo(f"on {platform.key[:KEY_DIGITS]}  {platform}")
         click.echo(columns([head, *map(_observation_row, seen)], left=(5, 6)))
 
 

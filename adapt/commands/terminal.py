@@ -12,9 +12,22 @@ from typing import Any
 
 import click
 
-__all__ = ["UNKNOWN", "columns", "date", "json_text", "percent", "progress", "table_file", "us"]
+__all__ = [
+    "KEY_DIGITS",
+    "UNKNOWN",
+    "columns",
+    "date",
+    "json_text",
+    "percent",
+    "progress",
+    "table_file",
+    "us",
+]
 
 UNKNOWN = "-"
+
+# Digits of a key that are shown: enough to tell the kernels of any real table apart.
+KEY_DIGITS = 12
 
 
 def columns(rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:

@@ -1,0 +1,121 @@
+"""Measures the kernels of an agenda, the most urgent first, until they are done or time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from adapt.cost.cold import CACHE_FACT
+from adapt.errors import DeviceError
+from adapt.refresh.agenda import Cause, Task
+from adapt.refresh.cache import learn_cache
+from adapt.refresh.cold import measure_cold
+from adapt.refresh.kernels import measure_kernels
+from adapt.refresh.queue import MAX_BATCH_KERNELS
+from adapt.refresh.session import OnProgress, Session
+from lookup_tables.kernel import Kernel
+from lookup_tables.quality import Rejected
+
+__all__ = ["Deadline", "Repair", "Timer", "carry_out", "learn_again"]
+
+# Gives seconds since any moment.
+Timer = Callable[[], float]
+
+_LEARNERS = {CACHE_FACT: learn_cache}
+
+
+class Deadline:
+    """`seconds` from now."""
+
+    def __init__(self, seconds: float, timer: Timer = time.monotonic) -> None:
+        self._timer = timer
+        self._start = timer()
+        self._seconds = seconds
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return self._timer() - self._start
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the end; negative after it."""
+        return self._seconds - self.elapsed_s
+
+
+@dataclass
+class Repair:
+    """What became of an agenda.
+
+    Attributes:
+        done: tasks whose kernel was measured in every way that was asked for.
+        failed: kernels that could not be, each with the last reason.
+    """
+
+    done: list[Task] = field(default_factory=list)
+    failed: dict[Kernel, Rejected] = field(default_factory=dict)
+
+
+def carry_out(
+    session: Session,
+    tasks: Sequence[Task],
+    deadline: Deadline,
+    on_progress: OnProgress | None = None,
+) -> Repair:
+    """Measure `tasks` in order, batch by batch; none begins that would probably end too late.
+
+    Errors are those of `measure_kernels`.
+    """
+    repair = Repair()
+    longest = 0.0
+    for start in range(0, len(tasks), MAX_BATCH_KERNELS):
+        begun = deadline.left_s
+        if begun <= longest:
+            break
+        some = tasks[start : start + MAX_BATCH_KERNELS]
+        failed = _measure(session, some)
+        repair.failed |= failed
+        repair.done += [task for task in some if task.kernel not in failed]
+        longest = max(longest, begun - deadline.left_s)
+        if on_progress is not None:
+            on_progress(start + len(some), len(tasks))
+    return repair
+
+
+def learn_again(session: Session, names: Iterable[str], deadline: Deadline) -> list[str]:
+    """Learn facts of the platform anew, as far as this program can; those that were not in the end.
+
+    A device that is too busy to learn from keeps what was learnt before.
+    """
+    unlearnt = []
+    for name in names:
+        learner = _LEARNERS.get(name)
+        if learner is None:
+            continue
+        if deadline.left_s <= 0:
+            unlearnt.append(name)
+            continue
+        try:
+            learner(session.store, session.device, options=session.options)
+        except DeviceError:
+            unlearnt.append(name)
+    return unlearnt
+
+
+def _measure(session: Session, tasks: Sequence[Task]) -> dict[Kernel, Rejected]:
+    """Measure `tasks`; those kernels that could not be.
+
+    An entry is as old as its hot time: that is measured last, or else a kill could make an entry
+    look fresh whose cold time is not. A kernel without an entry cannot begin with the cold one.
+    """
+    new = [task for task in tasks if task.cause is Cause.ABSENT and task.hot]
+    failed = _cold(session, [task for task in tasks if task not in new])
+    hot = [task.kernel for task in tasks if task.hot]
+    failed |= measure_kernels(session.store, session.device, hot, options=session.options).failed
+    return failed | _cold(session, [task for task in new if task.kernel not in failed])
+
+
+def _cold(session: Session, tasks: Iterable[Task]) -> dict[Kernel, Rejected]:
+    kernels = [task.kernel for task in tasks if task.cold]
+    return measure_cold(session.store, session.device, kernels, options=session.options).failed
