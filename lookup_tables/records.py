@@ -117,6 +117,7 @@ class Entry:
         cold_us: its time where it does not find its weights in the cache, microseconds; None where
             that was not measured.
         cold_error: stated error as a share of `cold_us`.
+        cold_at: when it was measured, seconds since 1970.
     """
 
     latency_us: float
@@ -127,6 +128,7 @@ class Entry:
     source: str = ""
     cold_us: float | None = None
     cold_error: float | None = None
+    cold_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from adapt.errors import Stale
 if TYPE_CHECKING:
     from adapt.refresh import Night, PlatformNight
     from adapt.refresh.drift import Shift
-    from lookup_tables.records import Drift
 
 __all__ = ["refresh"]
 
@@ -110,7 +109,7 @@ def _night_text(night: Night) -> str:
     left = sum(platform.left for platform in night.platforms)
     lines.append(
         f"refresh of {night.device}: {'fresh' if night.fresh else 'NOT FRESH'};"
-        f" {len(night.platforms)} platforms, {drifted} drifted, {anew} of {entries} entries"
+        f" {drifted} of {len(night.platforms)} platform(s) drifted, {anew} of {entries} entries"
         f" measured anew, {left} left out of date, in {night.seconds:.0f} s"
     )
     return "\n".join(lines)
@@ -148,27 +147,30 @@ def _platform_lines(night: PlatformNight) -> list[str]:
 def _drift_lines(night: PlatformNight) -> list[str]:
     if night.drifts:
         return [
-            f"DRIFTED: {_ratio(drift.ratio)}, {_scope(drift)}, seen twice" for drift in night.drifts
+            f"DRIFTED: {_scope(drift.op, drift.dtype)} {_change(drift.ratio)}"
+            for drift in night.drifts
         ]
     if night.undecided:
-        return ["whether it has drifted is not known: its sentinels could not be timed twice"]
-    if night.passing is not None:
-        return [f"no drift: a shift of {_ratio(night.passing.ratio)} was gone when looked at again"]
+        return ["whether it has drifted is not known: its sentinels could not be timed"]
+    lines = []
     if night.shift is not None:
-        return [
-            f"no drift: {_ratio(night.shift.ratio)} over {night.shift.sentinels} sentinels,"
-            f" chance explains up to {math.expm1(night.shift.noise):.1%}"
-        ]
-    return []
+        lines.append(
+            f"no drift: {_change(night.shift.ratio)} over {night.shift.sentinels} sentinels,"
+            f" chance explains {math.expm1(night.shift.noise):.1%}"
+        )
+    if night.passing is not None:
+        kind, shift = night.passing
+        lines.append(f"for a moment {_scope(*(kind or ('', '')))} seemed {_change(shift.ratio)}")
+    return lines
 
 
-def _ratio(ratio: float) -> str:
-    """How the times have changed, for people."""
-    return f"x{ratio:.3f} ({'slower' if ratio > 1 else 'faster'})"
+def _change(ratio: float) -> str:
+    """How times have changed, for people."""
+    return f"{abs(ratio - 1):.1%} {'slower' if ratio > 1 else 'faster'} (x{ratio:.3f})"
 
 
-def _scope(drift: Drift) -> str:
-    return f"{drift.op} {drift.dtype}" if drift.op else "all kernels"
+def _scope(op: str, dtype: str) -> str:
+    return f"{op} {dtype}" if op else "all kernels"
 
 
 def _night_json(night: Night) -> dict[str, Any]:
@@ -193,7 +195,7 @@ def _platform_json(night: PlatformNight) -> dict[str, Any]:
         "entries": night.entries,
         "shift": _shift_json(night.shift),
         "drifts": [asdict(drift) for drift in night.drifts],
-        "passing": _shift_json(night.passing),
+        "passing": _passing_json(night),
         "undecided": night.undecided,
         "sentinels": night.sentinels,
         "measured": dict(night.measured),
@@ -211,6 +213,13 @@ def _platform_json(night: PlatformNight) -> dict[str, Any]:
         "left": night.left,
         "quarantined": night.quarantined,
     }
+
+
+def _passing_json(night: PlatformNight) -> dict[str, Any] | None:
+    if night.passing is None:
+        return None
+    kind, shift = night.passing
+    return {"op": kind.op if kind else "", "dtype": kind.dtype if kind else "", **asdict(shift)}
 
 
 def _shift_json(shift: Shift | None) -> dict[str, Any] | None:

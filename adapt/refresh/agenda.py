@@ -107,7 +107,7 @@ def plan(own: Contents, before: Contents, now: float, max_age_s: float) -> Agend
     due = [task for task in tasks if task.kernel not in own.quarantined]
     other = own.entries.keys() - {task.kernel for task in tasks} - set(own.quarantined)
     doubtful = [
-        _anew(kernel, own.entries[kernel], Cause.UNSURE)
+        Task(kernel, Cause.UNSURE)
         for kernel in other
         if timed_error(own.entries[kernel]) > _UNSURE_ERROR
         and own.entries[kernel].measured_at < now
@@ -130,7 +130,7 @@ def plan(own: Contents, before: Contents, now: float, max_age_s: float) -> Agend
 def outdated(
     entries: Mapping[Kernel, Entry], drifts: Iterable[Drift], now: float, max_age_s: float
 ) -> list[Task]:
-    """Entries that are older than a drift of their kind, or than `max_age_s` at `now`."""
+    """Entries with times from before a drift of their kind, or older than `max_age_s` at `now`."""
     newest: dict[tuple[str, str], float] = {}
     for drift in drifts:
         kind = (drift.op, drift.dtype)
@@ -138,10 +138,13 @@ def outdated(
     of_all = newest.get(("", ""), float("-inf"))
     tasks = []
     for kernel, entry in entries.items():
-        if entry.measured_at < max(of_all, newest.get(kind_of(kernel), of_all)):
-            tasks.append(_anew(kernel, entry, Cause.DRIFTED))
-        elif not now - max_age_s <= entry.measured_at <= now + _AHEAD_S:
-            tasks.append(_anew(kernel, entry, Cause.STALE))
+        drifted = max(of_all, newest.get(kind_of(kernel), of_all))
+        oldest = max(drifted, now - max_age_s)
+        times = [entry.measured_at] if entry.cold_at is None else [entry.measured_at, entry.cold_at]
+        late = [not oldest <= at <= now + _AHEAD_S for at in times]
+        if any(late):
+            cause = Cause.DRIFTED if min(times) < drifted else Cause.STALE
+            tasks.append(Task(kernel, cause, hot=late[0], cold=late[-1] and len(late) > 1))
     return tasks
 
 
@@ -167,10 +170,6 @@ def _absent(own: Contents, before: Contents) -> list[Task]:
         if hot or cold:
             tasks.append(Task(kernel, Cause.ABSENT, hot, cold))
     return tasks
-
-
-def _anew(kernel: Kernel, entry: Entry, cause: Cause) -> Task:
-    return Task(kernel, cause, cold=entry.cold_us is not None)
 
 
 def _with_cold_as_needed(tasks: Iterable[Task], own: Contents) -> list[Task]:

@@ -92,12 +92,16 @@ class Examination:
         return self._rounds[-1] if self._rounds else None
 
     @property
-    def passing(self) -> Shift | None:
-        """The clearest shift of the first round, where the second one does not confirm any."""
+    def passing(self) -> tuple[Kind | None, Shift] | None:
+        """The clearest shift of the first round, where the second one confirms none.
+
+        With the kind that showed it; None stands for all of them.
+        """
         if len(self._rounds) < 2 or self._rounds[0] is None or self.drifts:
             return None
-        shifts = (self._rounds[0].whole, *self._rounds[0].kinds.values())
-        return max(shifts, key=lambda shift: abs(shift.change) / shift.noise)
+        scopes: list[tuple[Kind | None, Shift]] = [(None, self._rounds[0].whole)]
+        scopes += self._rounds[0].kinds.items()
+        return max(scopes, key=lambda scope: abs(scope[1].change) / scope[1].noise)
 
     @property
     def timed(self) -> set[Kernel]:

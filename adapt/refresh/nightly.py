@@ -19,6 +19,7 @@ from adapt.refresh.drift import Shift
 from adapt.refresh.examination import Examination
 from adapt.refresh.lineage import Present, Unreachable, find_present
 from adapt.refresh.repair import Deadline, Timer, carry_out, learn_again
+from adapt.refresh.sentinels import Kind
 from adapt.refresh.session import OnProgress, Session
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Rejected
@@ -42,10 +43,11 @@ class PlatformNight:
         entries: that the table has now.
         shift: what the sentinels said last of all kernels; None where there was nothing to compare.
         drifts: what two rounds confirmed, the largest first.
-        passing: what only the first of two rounds showed.
+        passing: what only the first of two rounds showed, and of which kind; None for all.
         undecided: whether the sentinels could not be timed, or not a second time.
         sentinels: kernels that were timed as sentinels.
-        measured: kernels measured beside them, by cause.
+        measured: kernels of the agenda that were measured, by cause.
+        measured_anew: all of these, each counted once.
         failed: kernels that could not be, with the last reason.
         unlearnt: facts that are old and could not be learnt anew.
         left: entries that are still outdated, those not tried for lack of time included.
@@ -57,19 +59,15 @@ class PlatformNight:
     entries: int
     shift: Shift | None
     drifts: tuple[Drift, ...]
-    passing: Shift | None
+    passing: tuple[Kind | None, Shift] | None
     undecided: bool
     sentinels: int
     measured: Mapping[Cause, int]
+    measured_anew: int
     failed: Mapping[Kernel, Rejected]
     unlearnt: tuple[str, ...]
     left: int
     quarantined: int
-
-    @property
-    def measured_anew(self) -> int:
-        """Kernels that were measured, sentinels included."""
-        return self.sentinels + sum(self.measured.values())
 
     @property
     def fresh(self) -> bool:
@@ -166,6 +164,7 @@ class _Ward:
             undecided=examination.undecided,
             sentinels=len(examination.timed),
             measured=Counter(task.cause for task in repair.done),
+            measured_anew=len(examination.timed | {task.kernel for task in repair.done}),
             failed=repair.failed,
             unlearnt=tuple(unlearnt),
             left=len(set(agenda.due) - set(repair.done)),

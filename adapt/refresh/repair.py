@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from adapt.cost.base import Missing
 from adapt.cost.cold import CACHE_FACT
 from adapt.errors import DeviceError
-from adapt.refresh.agenda import Cause, Task
+from adapt.refresh.agenda import Task
 from adapt.refresh.cache import learn_cache
-from adapt.refresh.cold import measure_cold
-from adapt.refresh.kernels import measure_kernels
+from adapt.refresh.missing import measure_missing
 from adapt.refresh.queue import MAX_BATCH_KERNELS
 from adapt.refresh.session import OnProgress, Session
 from lookup_tables.kernel import Kernel
@@ -74,7 +74,13 @@ def carry_out(
         if begun <= longest:
             break
         some = tasks[start : start + MAX_BATCH_KERNELS]
-        failed = _measure(session, some)
+        lack = Missing(
+            (task.kernel for task in some if task.hot),
+            cold=(task.kernel for task in some if task.cold),
+        )
+        failed = measure_missing(
+            session.store, session.device, lack, options=session.options
+        ).failed
         repair.failed |= failed
         repair.done += [task for task in some if task.kernel not in failed]
         longest = max(longest, begun - deadline.left_s)
@@ -101,21 +107,3 @@ def learn_again(session: Session, names: Iterable[str], deadline: Deadline) -> l
         except DeviceError:
             unlearnt.append(name)
     return unlearnt
-
-
-def _measure(session: Session, tasks: Sequence[Task]) -> dict[Kernel, Rejected]:
-    """Measure `tasks`; those kernels that could not be.
-
-    An entry is as old as its hot time: that is measured last, or else a kill could make an entry
-    look fresh whose cold time is not. A kernel without an entry cannot begin with the cold one.
-    """
-    new = [task for task in tasks if task.cause is Cause.ABSENT and task.hot]
-    failed = _cold(session, [task for task in tasks if task not in new])
-    hot = [task.kernel for task in tasks if task.hot]
-    failed |= measure_kernels(session.store, session.device, hot, options=session.options).failed
-    return failed | _cold(session, [task for task in new if task.kernel not in failed])
-
-
-def _cold(session: Session, tasks: Iterable[Task]) -> dict[Kernel, Rejected]:
-    kernels = [task.kernel for task in tasks if task.cold]
-    return measure_cold(session.store, session.device, kernels, options=session.options).failed

@@ -3,8 +3,8 @@
     python tools/bench/refresh.py [--entries N] [--slower 1.2]
 
 Builds a table of real kernels on this machine, refreshes it, and refreshes it again with workers
-whose clocks run faster (tests/refresh/slow_worker.py). Prints how many entries each refresh measured
-anew, how long it took and what it found.
+whose clocks run faster (tests/refresh/slow_worker.py). Prints how many entries each refresh
+measured anew, how long it took and what it found.
 """
 
 from __future__ import annotations
