@@ -1,4 +1,7 @@
-"""Which entries of a table are to be measured anew, and in which order. Pure."""
+"""Which entries of a table are to be measured anew, and in which order.
+
+Pure, but for reading what a table says.
+"""
 
 from __future__ import annotations
 

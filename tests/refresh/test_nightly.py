@@ -31,6 +31,16 @@ KERNELS = [
     for n in range(1, 101)
 ]
 
+# Kernels whose weights leave the cache.
+LAYERS = tuple(
+    make_kernel(
+        "FULLY_CONNECTED",
+        [Tensor("float32", (1, 64)), Tensor("float32", (units, 64), True), None],
+        [Tensor("float32", (1, units))],
+    )
+    for units in (64, 80, 96, 112)
+)
+
 
 class Nights:
     """A device, its table, and a clock that both go by."""
@@ -290,82 +300,6 @@ def test_noise_is_learnt_from_the_nights_before(nights: Nights) -> None:
     assert night.shift.noise > 0.15
 
 
-class TestCold:
-    """Entries with cold times."""
-
-    LAYERS = tuple(
-        make_kernel(
-            "FULLY_CONNECTED",
-            [Tensor("float32", (1, 64)), Tensor("float32", (units, 64), True), None],
-            [Tensor("float32", (1, units))],
-        )
-        for units in (64, 80, 96, 112)
-    )
-
-    @pytest.fixture
-    def cold_nights(self, nights: Nights) -> Nights:
-        """Four layers have cold times as well; only they are in the table of `builtin`."""
-        store, device = nights.store, nights.device
-        options = MeasureOptions(backend="builtin")
-        nights.platform = device.platform("builtin", 1, 0)
-        store.record_fact(nights.platform, CACHE_FACT, 65_536.0, {})
-        one = f"{slice_kernel('float32').key}.1"
-        device.times_us |= {one: 1.0, one[:-1] + "33": 2.6}
-        for kernel in self.LAYERS:
-            count = copies(weight_bytes(kernel), 65_536.0)
-            device.times_us |= {f"{kernel.key}.1": 12.0, f"{kernel.key}.{count}": 12.0 * count}
-        measure_kernels(store, device, self.LAYERS, options=options)
-        measure_cold(store, device, self.LAYERS, options=options)
-        nights.wait(DAY)
-        return nights
-
-    def night(self, night: Night, platform: Platform) -> PlatformNight:
-        (found,) = (each for each in night.platforms if each.platform == platform)
-        return found
-
-    def cold(self, nights: Nights, platform: Platform | None = None) -> list[float | None]:
-        entries = nights.store.entries(platform or nights.platform, self.LAYERS)
-        return [entry.cold_us and round(entry.cold_us, 1) for entry in entries.values()]
-
-    def test_they_drift_too(self, cold_nights: Nights) -> None:
-        nights = cold_nights
-        assert self.cold(nights) == [pytest.approx(11.9, abs=0.1)] * 4
-        nights.device.slowness = lambda name, options: 1.5
-        night = self.night(nights.refresh(), nights.platform)
-        assert (night.measured_anew, night.left) == (4, 0)
-        assert self.cold(nights) == [pytest.approx(17.9, abs=0.1)] * 4
-
-    def test_a_successor_gets_them(self, cold_nights: Nights) -> None:
-        nights = cold_nights
-        nights.device.identity = replace(nights.device.identity, runtime_build="beef")
-        new = nights.device.platform("builtin", 1, 0)
-        nights.store.record_fact(new, CACHE_FACT, 65_536.0, {})
-        assert self.night(nights.refresh(), new).measured == {Cause.ABSENT: 4}
-        assert self.cold(nights, new) == [pytest.approx(11.9, abs=0.1)] * 4
-
-    def test_a_successor_learns_the_facts_first(self, cold_nights: Nights) -> None:
-        nights = cold_nights
-        nights.device.identity = replace(nights.device.identity, runtime_build="beef")
-        nights.refresh()
-        assert CACHE_FACT in nights.store.facts(nights.device.platform("builtin", 1, 0))
-        learnt = [n for n, name in enumerate(nights.asked) if name.startswith("sweep")]
-        layers = {kernel.key for kernel in self.LAYERS}
-        assert max(learnt) < min(n for n, name in enumerate(nights.asked) if name in layers)
-
-    def test_old_facts_are_learnt_anew(self, cold_nights: Nights, outcome: MakeOutcome) -> None:
-        nights = cold_nights
-        nights.wait(8 * DAY)
-        for count in (1, 2, 4, 16, 128):
-            nights.device.faults[f"sweep-{count}"] = [outcome(Status.NOT_CONVERGED, 1.0, 2.0)] * 99
-        night = nights.refresh()
-        old = nights.store.facts(nights.platform)[CACHE_FACT]
-        each = self.night(night, nights.platform)
-        assert (each.unlearnt, each.fresh, old.value) == ((CACHE_FACT,), False, 65_536.0)
-        nights.device.faults.clear()
-        assert nights.refresh().fresh
-        assert nights.store.facts(nights.platform)[CACHE_FACT].learnt_at > old.learnt_at
-
-
 def test_a_drift_that_was_noticed_is_no_news(nights: Nights) -> None:
     """Entries from before are due, and say nothing of what the device does today."""
     since = nights.now
@@ -376,3 +310,73 @@ def test_a_drift_that_was_noticed_is_no_news(nights: Nights) -> None:
     assert night.drifts == ()
     assert set(nights.device.batches[0]) - {"null"} <= {kernel.key for kernel in KERNELS[:100]}
     assert night.measured == {Cause.DRIFTED: 200}
+
+
+@pytest.fixture
+def cold_nights(nights: Nights) -> Nights:
+    """Four layers have cold times as well; only they are in the table of `builtin`."""
+    store, device = nights.store, nights.device
+    options = MeasureOptions(backend="builtin")
+    nights.platform = device.platform("builtin", 1, 0)
+    store.record_fact(nights.platform, CACHE_FACT, 65_536.0, {})
+    one = f"{slice_kernel('float32').key}.1"
+    device.times_us |= {one: 1.0, one[:-1] + "33": 2.6}
+    for kernel in LAYERS:
+        count = copies(weight_bytes(kernel), 65_536.0)
+        device.times_us |= {f"{kernel.key}.1": 12.0, f"{kernel.key}.{count}": 12.0 * count}
+    measure_kernels(store, device, LAYERS, options=options)
+    measure_cold(store, device, LAYERS, options=options)
+    nights.wait(DAY)
+    return nights
+
+
+def night_of(night: Night, platform: Platform) -> PlatformNight:
+    (found,) = (each for each in night.platforms if each.platform == platform)
+    return found
+
+
+def cold_times(nights: Nights, platform: Platform | None = None) -> list[float | None]:
+    entries = nights.store.entries(platform or nights.platform, LAYERS)
+    return [entry.cold_us and round(entry.cold_us, 1) for entry in entries.values()]
+
+
+def test_cold_times_drift_too(cold_nights: Nights) -> None:
+    nights = cold_nights
+    assert cold_times(nights) == [pytest.approx(11.9, abs=0.1)] * 4
+    nights.device.slowness = lambda name, options: 1.5
+    night = night_of(nights.refresh(), nights.platform)
+    assert (night.measured_anew, night.left) == (4, 0)
+    assert cold_times(nights) == [pytest.approx(17.9, abs=0.1)] * 4
+
+
+def test_a_successor_gets_cold_times_too(cold_nights: Nights) -> None:
+    nights = cold_nights
+    nights.device.identity = replace(nights.device.identity, runtime_build="beef")
+    new = nights.device.platform("builtin", 1, 0)
+    nights.store.record_fact(new, CACHE_FACT, 65_536.0, {})
+    assert night_of(nights.refresh(), new).measured == {Cause.ABSENT: 4}
+    assert cold_times(nights, new) == [pytest.approx(11.9, abs=0.1)] * 4
+
+
+def test_a_successor_learns_the_facts_first(cold_nights: Nights) -> None:
+    nights = cold_nights
+    nights.device.identity = replace(nights.device.identity, runtime_build="beef")
+    nights.refresh()
+    assert CACHE_FACT in nights.store.facts(nights.device.platform("builtin", 1, 0))
+    learnt = [n for n, name in enumerate(nights.asked) if name.startswith("sweep")]
+    layers = {kernel.key for kernel in LAYERS}
+    assert max(learnt) < min(n for n, name in enumerate(nights.asked) if name in layers)
+
+
+def test_old_facts_are_learnt_anew(cold_nights: Nights, outcome: MakeOutcome) -> None:
+    nights = cold_nights
+    nights.wait(8 * DAY)
+    for count in (1, 2, 4, 16, 128):
+        nights.device.faults[f"sweep-{count}"] = [outcome(Status.NOT_CONVERGED, 1.0, 2.0)] * 99
+    night = nights.refresh()
+    old = nights.store.facts(nights.platform)[CACHE_FACT]
+    each = night_of(night, nights.platform)
+    assert (each.unlearnt, each.fresh, old.value) == ((CACHE_FACT,), False, 65_536.0)
+    nights.device.faults.clear()
+    assert nights.refresh().fresh
+    assert nights.store.facts(nights.platform)[CACHE_FACT].learnt_at > old.learnt_at

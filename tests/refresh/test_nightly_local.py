@@ -1,0 +1,57 @@
+"""A night on this machine: a real agent, real kernels, and workers that become slower.
+
+ADAPT_LONG=1 slows them down by as little as a table must notice.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from adapt.fleet.local import LocalDevice
+from adapt.refresh import Night, measure_kernels, refresh_tables
+from adapt.tflite.ops import make_kernel
+from device_agent.launcher import PYTHON_VARIABLE
+from lookup_tables import Store, Tensor
+
+SLOW_WORKER = Path(__file__).with_name("slow_worker.py")
+# Some of the machine's own moods are as large as a small drift.
+SLOWER = 1.2 if os.environ.get("ADAPT_LONG") else 1.5
+KERNELS = [
+    make_kernel(op, [Tensor("float32", (1, n))], [Tensor("float32", (1, n))])
+    for op in ("LOGISTIC", "TANH", "ELU")
+    for n in range(4096, 4096 * 9, 4096)
+]
+
+
+def refreshed(store: Store) -> Night:
+    """One night without the pause between two looks."""
+    with LocalDevice() as device:
+        return refresh_tables(
+            store, device, max_age_s=1e6, time_limit_s=600, sleep=lambda seconds: None
+        )
+
+
+def test_slower_workers_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store(tmp_path / "table.db") as store:
+        with LocalDevice() as device:
+            measure_kernels(store, device, KERNELS)
+            platform = device.platform("xnnpack", 1, 0)
+        before = store.entries(platform)
+        worker = [sys.executable, str(SLOW_WORKER), str(SLOWER)]
+        monkeypatch.setenv(PYTHON_VARIABLE, shlex.join(worker))
+        (night,) = refreshed(store).platforms
+        after = store.entries(platform)
+        drifts = store.drifts(platform)
+    assert night.platform == platform
+    (drift,) = night.drifts
+    assert drifts == [drift]
+    assert drift.op == ""
+    assert drift.ratio == pytest.approx(SLOWER, rel=0.12)
+    assert night.left == len(night.failed)
+    anew = [kernel for kernel in before if after[kernel].measured_at >= drift.since]
+    assert len(anew) == len(before) - night.left
