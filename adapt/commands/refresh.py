@@ -88,14 +88,22 @@ def refresh(
         )
     click.echo(json_text(_night_json(night)) if as_json else _night_text(night))
     if not night.fresh:
-        left = sum(platform.left for platform in night.platforms)
-        failed = sum(len(platform.failed) for platform in night.platforms)
         raise Stale(
-            f"the tables of {night.device} are not fresh: {left} entries are left out of date,"
-            f" {failed} kernels could not be measured",
+            f"the tables of {night.device} are not fresh: {', '.join(_faults(night))}",
             "Run `adapt refresh` again, with a longer --time-limit or when the device is quieter;"
             " it goes on from here.",
         )
+
+
+def _faults(night: Night) -> list[str]:
+    """Why the tables are not fresh."""
+    counts = {
+        "entries left out of date": sum(each.left for each in night.platforms),
+        "kernels that could not be measured": sum(len(each.failed) for each in night.platforms),
+        "platforms that may have drifted": sum(each.undecided for each in night.platforms),
+        "facts not learnt anew": sum(len(each.unlearnt) for each in night.platforms),
+    }
+    return [f"{count} {what}" for what, count in counts.items() if count]
 
 
 def _night_text(night: Night) -> str:
@@ -103,6 +111,8 @@ def _night_text(night: Night) -> str:
     for lost in night.unreachable:
         lines.append(f"{lost.platform.key[:KEY_DIGITS]}  {lost.platform}")
         lines.append(f"  not refreshed: {lost.why}")
+    if not lines:
+        lines.append(f"the table knows no platform of {night.device}: there is nothing to refresh")
     anew = sum(platform.measured_anew for platform in night.platforms)
     entries = sum(platform.entries for platform in night.platforms)
     drifted = sum(bool(platform.drifts) for platform in night.platforms)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from adapt.cost.base import Missing
-from adapt.cost.cold import CACHE_FACT
+from adapt.cost.cold import CACHE_FACT, MEMORY_FACTS
 from adapt.errors import DeviceError
 from adapt.refresh.agenda import Task
-from adapt.refresh.cache import learn_cache
 from adapt.refresh.missing import measure_missing
 from adapt.refresh.queue import MAX_BATCH_KERNELS
 from adapt.refresh.session import OnProgress, Session
@@ -22,7 +21,8 @@ __all__ = ["Deadline", "Repair", "Timer", "carry_out", "learn_again"]
 # Gives seconds since any moment.
 Timer = Callable[[], float]
 
-_LEARNERS = {CACHE_FACT: learn_cache}
+# Facts that one sweep gives.
+_LEARNT_TOGETHER = ((CACHE_FACT,), MEMORY_FACTS)
 
 
 class Deadline:
@@ -89,21 +89,22 @@ def carry_out(
     return repair
 
 
-def learn_again(session: Session, names: Iterable[str], deadline: Deadline) -> list[str]:
-    """Learn facts of the platform anew, as far as this program can; those that were not in the end.
+def learn_again(session: Session, names: Collection[str], deadline: Deadline) -> list[str]:
+    """Learn facts of the platform anew; those that were not, for lack of time or of quiet.
 
-    A device that is too busy to learn from keeps what was learnt before.
+    They keep what was learnt before. A name that no learner knows is left alone.
     """
-    unlearnt = []
-    for name in names:
-        learner = _LEARNERS.get(name)
-        if learner is None:
+    unlearnt: list[str] = []
+    for together in _LEARNT_TOGETHER:
+        wanted = [name for name in together if name in names]
+        if not wanted:
             continue
         if deadline.left_s <= 0:
-            unlearnt.append(name)
+            unlearnt += wanted
             continue
+        lack = Missing(facts=wanted)
         try:
-            learner(session.store, session.device, options=session.options)
+            measure_missing(session.store, session.device, lack, options=session.options)
         except DeviceError:
-            unlearnt.append(name)
+            unlearnt += wanted
     return unlearnt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "tools" / "systemd"
 USAGE, TABLE, STALE, BUSY = 2, 6, 7, 75
 DEADLINE_S = 120.0
+SEED = int(os.environ.get("ADAPT_SEED", "0")) or int.from_bytes(os.urandom(4))
 # Two batches.
 KERNELS = [
     make_kernel("LOGISTIC", [Tensor("float32", (1, n))], [Tensor("float32", (1, n))])
@@ -128,12 +130,36 @@ def test_killed_and_run_again(home: Path, platform: Platform) -> None:
     assert set(own(home, platform)) == set(KERNELS)
 
 
+@pytest.mark.skipif(not os.environ.get("ADAPT_LONG"), reason="ADAPT_LONG=1 runs it")
+def test_killed_again_and_again(home: Path, platform: Platform) -> None:
+    """At random moments, until the table is fresh: what was measured stays measured."""
+    chance = random.Random(SEED)
+    measured: set[Kernel] = set()
+    for kill in range(40):
+        process = start("--json")
+        try:
+            process.communicate(timeout=chance.uniform(0.2, 6.0))
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate(timeout=DEADLINE_S)
+        now = set(own(home, platform))
+        assert measured <= now, f"seed {SEED}, kill {kill}"
+        measured = now
+        with Store(home / "tables.db") as store:
+            assert verify(store) == [], f"seed {SEED}, kill {kill}"
+    last = start("--json")
+    _, err = last.communicate(timeout=DEADLINE_S)
+    assert last.returncode == 0, err
+    assert set(own(home, platform)) == set(KERNELS)
+
+
 def test_what_is_left_has_an_exit_code_and_a_summary_line(home: Path) -> None:
     result = run("--time-limit", "0s", code=STALE)
     *_, last = result.stdout.splitlines()
     assert last.startswith("refresh of local: NOT FRESH; 0 of 1 platform(s) drifted, 0 of 100")
     assert "100 left out of date" in last
-    assert "100 entries are left out of date" in result.stderr
+    assert "not fresh: 100 entries left out of date\n" in result.stderr
     said = json.loads(run("--time-limit", "0s", "--json", code=STALE).stdout)
     assert (said["fresh"], platform_of(said)["left"]) == (False, 100)
 
@@ -147,6 +173,12 @@ def test_a_fresh_table_needs_no_measurement(home: Path) -> None:
 def test_one_at_a_time(home: Path) -> None:
     with locked(home / "locks" / "local.lock", "the device"):
         assert f"in use by process {os.getpid()}" in run(code=BUSY).stderr
+
+
+def test_a_table_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAPT_HOME", str(tmp_path))
+    Store(tmp_path / "tables.db").close()
+    assert "the table knows no platform of local" in run().stdout
 
 
 def test_another_device_is_not_touched(home: Path, platform: Platform) -> None:
