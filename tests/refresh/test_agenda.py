@@ -94,7 +94,7 @@ def test_the_most_urgent_come_first() -> None:
     assert causes == sorted(causes, key=list(Cause).index)
 
 
-@given(st.integers(1, 400), st.integers(0, 400))
+@given(st.integers(1, 150), st.integers(0, 150))
 def test_few_doubtful_entries_a_night_and_other_ones_in_the_next(sure: int, doubtful: int) -> None:
     entries = {dense(n): FRESH for n in range(1, sure + 1)}
     entries |= {
