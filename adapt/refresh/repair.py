@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from adapt.cost.base import Missing
-from adapt.cost.cold import CACHE_FACT, MEMORY_FACTS
+from adapt.cost.cold import CACHE_FACT, L3_PS_FACT, MEMORY_FACTS
 from adapt.errors import DeviceError
 from adapt.refresh.agenda import Task
 from adapt.refresh.missing import measure_missing
@@ -21,8 +21,9 @@ __all__ = ["Deadline", "Repair", "Timer", "carry_out", "learn_again"]
 # Gives seconds since any moment.
 Timer = Callable[[], float]
 
-# Facts that one sweep gives.
-_LEARNT_TOGETHER = ((CACHE_FACT,), MEMORY_FACTS)
+# Facts that one sweep gives. Others are those of a runtime's build, which a platform never changes,
+# or stand in every batch.
+_LEARNT_TOGETHER = ((CACHE_FACT, L3_PS_FACT), MEMORY_FACTS)
 
 
 class Deadline:
