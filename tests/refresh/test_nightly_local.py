@@ -1,11 +1,10 @@
 """A night on this machine: a real agent, real kernels, and workers that become slower.
 
-ADAPT_LONG=1 slows them down by as little as a table must notice.
+`tools/bench/refresh.py` shows what little a table notices on a machine that has nothing else to do.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -19,8 +18,9 @@ from device_agent.launcher import PYTHON_VARIABLE
 from lookup_tables import Store, Tensor
 
 SLOW_WORKER = Path(__file__).with_name("slow_worker.py")
-# Some of the machine's own moods are as large as a small drift.
-SLOWER = 1.2 if os.environ.get("ADAPT_LONG") else 1.5
+# A machine that runs tests is up to 1.3 times slower at one moment than at another.
+SLOWER = 2.0
+MOODS = 1.4
 KERNELS = [
     make_kernel(op, [Tensor("float32", (1, n))], [Tensor("float32", (1, n))])
     for op in ("LOGISTIC", "TANH", "ELU")
@@ -51,7 +51,7 @@ def test_slower_workers_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (drift,) = night.drifts
     assert drifts == [drift]
     assert drift.op == ""
-    assert drift.ratio == pytest.approx(SLOWER, rel=0.12)
+    assert SLOWER / MOODS < drift.ratio < SLOWER * MOODS
     assert night.left == len(night.failed)
     anew = [kernel for kernel in before if after[kernel].measured_at >= drift.since]
     assert len(anew) == len(before) - night.left
