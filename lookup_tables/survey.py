@@ -1,5 +1,5 @@
-"""Looking into a table: what it knows of each platform, how one kernel's time went over the months,
-and how it goes with the number of channels."""
+"""Looking into a table: what it knows of each platform, how the times of kernels went over the
+months, and how one kernel's goes with the number of channels."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from lookup_tables.store import Store
 __all__ = [
     "Fate",
     "Observation",
+    "Repeat",
     "Step",
     "Summary",
     "find_kernels",
     "history",
+    "repeats",
     "steps",
     "summaries",
 ]
@@ -68,6 +70,20 @@ _SPAN = """
     FROM (SELECT platform_id, host_time AS moment FROM batch
           UNION ALL SELECT platform_id, measured_at FROM imported) AS dated
     JOIN platform ON platform.id = dated.platform_id WHERE platform.key = :platform
+"""
+
+_REPEATS = """
+    SELECT before_at, before_us, before_null_us, at, latency_us, null_us FROM (
+        SELECT batch.host_time AS at, measurement.latency_us, measurement.null_us, measurement.id,
+               lag(batch.host_time) OVER earlier AS before_at,
+               lag(measurement.latency_us) OVER earlier AS before_us,
+               lag(measurement.null_us) OVER earlier AS before_null_us
+        FROM platform
+        JOIN batch ON batch.platform_id = platform.id
+        JOIN measurement ON measurement.batch_id = batch.id
+        WHERE platform.key = :platform
+        WINDOW earlier AS (PARTITION BY measurement.kernel_id ORDER BY measurement.id)
+    ) WHERE before_us IS NOT NULL ORDER BY id DESC LIMIT :limit
 """
 
 # A key is hexadecimal, so every key that begins with one lies before the one followed by "g".
@@ -135,6 +151,21 @@ class Step:
     channels: int
     row: Row
     answers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Two accepted measurements of one kernel in a row.
+
+    Attributes:
+        before_at, at: when they were made, seconds since 1970.
+        before_us, latency_us: time of the kernel itself, microseconds.
+    """
+
+    before_at: float
+    before_us: float
+    at: float
+    latency_us: float
 
 
 def summaries(store: Store) -> list[Summary]:
@@ -213,6 +244,16 @@ def _is(row: Row, entry: Entry) -> bool:
 
 def _without(channels: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return channels[:axis] + channels[axis + 1 :]
+
+
+def repeats(store: Store, platform: Platform, limit: int) -> list[Repeat]:
+    """What was measured more than once on `platform`: the latest pairs, newest first."""
+    with store.connection.read() as database:
+        found = database.execute(_REPEATS, {"platform": platform.key, "limit": limit})
+        return [
+            Repeat(before_at, kernel_time(before, before_null), at, kernel_time(latency, null))
+            for before_at, before, before_null, at, latency, null in found
+        ]
 
 
 def find_kernels(store: Store, key: str, limit: int) -> list[Kernel]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 __all__ = [
-    "KEY_DIGITS",
     "UNKNOWN",
     "columns",
     "date",
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 UNKNOWN = "-"
 
 # Digits of a key that are shown: enough to tell the kernels of any real table apart.
-KEY_DIGITS = 12
+_KEY_DIGITS = 12
 
 
 def columns(rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:
@@ -66,7 +65,7 @@ def percent(share: float | None) -> str:
 
 def short_key(value: Kernel | Platform) -> str:
     """The beginning of a key, by which commands know the value."""
-    return value.key[:KEY_DIGITS]
+    return value.key[:_KEY_DIGITS]
 
 
 def json_text(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import fsum
@@ -231,6 +231,11 @@ class TableLatency:
             ps = share * sizes.weights * (once if sizes.once else often)
             answers.append(answer and _longer(answer, ps))
         return answers, ()
+
+    @property
+    def asked(self) -> Collection[Kernel]:
+        """Kernels that this model was asked for and that the table knows."""
+        return self._hot.keys()
 
     @property
     def call(self) -> NullTime:

@@ -1,4 +1,4 @@
-"""Measuring on a device for a table: what it lacks, and whole networks.
+"""Measuring on a device for a table: what it lacks, what is out of date, and whole networks.
 
 Every batch is recorded before the next begins, so a kill loses the work of one batch at most.
 """
@@ -13,6 +13,7 @@ from adapt.refresh.networks import (
     measure_network,
     measure_networks,
 )
+from adapt.refresh.nightly import Night, PlatformNight, refresh_tables
 from adapt.refresh.queue import MAX_ATTEMPTS, MAX_BATCH_KERNELS, Refreshed
 from adapt.refresh.session import OnProgress
 
@@ -21,7 +22,9 @@ __all__ = [
     "MAX_BATCH_KERNELS",
     "NETWORK_REPEATS",
     "NetworkLatency",
+    "Night",
     "OnProgress",
+    "PlatformNight",
     "Refreshed",
     "learn_cache",
     "learn_memory",
@@ -30,4 +33,5 @@ __all__ = [
     "measure_missing",
     "measure_network",
     "measure_networks",
+    "refresh_tables",
 ]
