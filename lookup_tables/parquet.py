@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -26,8 +27,6 @@ _READER = Path(__file__).with_name("parquet_reader.py")
 _DEADLINE_S = 300.0
 
 _SHOWN_CHARACTERS = 300
-
-_MICROSECONDS = 1e6
 
 
 class ParquetUnavailable(Exception):
@@ -51,7 +50,7 @@ def write(found: Iterable[Row], path: Path) -> int:
     columns = {
         "platform": [row.platform.text for row in rows],
         "kernel": [row.kernel.text for row in rows],
-        "measured_at": [round(row.measured_at * _MICROSECONDS) for row in rows],
+        "measured_at": [datetime.fromtimestamp(row.measured_at, UTC) for row in rows],
     }
     arrays = [
         pyarrow.array(
