@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["file_option", "inherited", "json_option", "platform_option", "tables"]
 
 _Command = Callable[..., Any]
+
+# Names of other facts name operators, in capitals.
+_OF_THE_PLATFORM = re.compile("[a-z0-9_]+")
 
 
 def file_option(command: _Command) -> _Command:
@@ -82,13 +86,25 @@ def _summaries_text(found: list[Summary]) -> str:
             )
         )
     facts = [("learnt of", "fact", "value", "date")]
-    facts += [
-        (short_key(summary.platform), name, f"{fact.value:,.10g}", date(fact.learnt_at))
-        for summary in found
-        for name, fact in summary.facts.items()
-    ]
+    facts += [row for summary in found for row in _fact_rows(summary)]
     listed = columns(rows, left=(0, 10))
     return f"{listed}\n\n{columns(facts, left=(0, 1))}" if len(facts) > 1 else listed
+
+
+def _fact_rows(summary: Summary) -> list[tuple[str, ...]]:
+    """Facts of the platform as a whole, and how many there are of kinds of operators."""
+    key = short_key(summary.platform)
+    rows = []
+    of_operators = []
+    for name, fact in summary.facts.items():
+        if _OF_THE_PLATFORM.fullmatch(name):
+            rows.append((key, name, f"{fact.value:,.10g}", date(fact.learnt_at)))
+        else:
+            of_operators.append(fact.learnt_at)
+    if of_operators:
+        count = f"{len(of_operators)} facts"
+        rows.append((key, "of kinds of operators", count, date(max(of_operators))))
+    return rows
 
 
 def inherited(context: click.Context, file: Path | None, as_json: bool) -> tuple[Path, bool]:

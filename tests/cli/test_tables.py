@@ -237,9 +237,14 @@ def test_show_what_was_learnt(shell: Shell) -> None:
         (platform,) = store.platforms()
         evidence = {"points": [[65536.0, 7.25], [1048576.0, 9.5]], "batches": [1, 2]}
         store.record_fact(platform, "l2_bytes", 524288.0, evidence)
-    (listed,) = shell.json("tables")
-    assert listed["facts"]["l2_bytes"]["evidence"] == evidence
-    assert re.search(r"l2_bytes +524,288 +20\d\d-", shell.run("tables").stdout)
+        for name in ("pair PAD CONV_2D", "pair ADD RELU"):
+            store.record_fact(platform, name, 1.0, {})
+    (summary,) = shell.json("tables")
+    assert summary["facts"]["l2_bytes"]["evidence"] == evidence
+    listed = shell.run("tables").stdout
+    assert re.search(r"l2_bytes +524,288 +20\d\d-", listed)
+    assert re.search(r"of kinds of operators +2 facts +20\d\d-", listed)
+    assert "PAD" not in listed
     (shown,) = shell.json("tables", "show", "--facts")
     assert shown["facts"]["l2_bytes"]["value"] == 524288.0
     text = shell.run("tables", "show", "--facts").stdout
@@ -248,6 +253,7 @@ def test_show_what_was_learnt(shell: Shell) -> None:
         "       65,536", "     65,536"
     )
     assert "batches: [1, 2]" in text
+    assert "pair PAD CONV_2D = 1, learnt on " in text
 
 
 @pytest.mark.parametrize("name", ["history.svg", "history.png"])
