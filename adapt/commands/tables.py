@@ -85,7 +85,7 @@ def _summaries_text(found: list[Summary]) -> str:
                 str(summary.platform),
             )
         )
-    facts = [("learnt of", "fact", "value", "date")]
+    facts: list[tuple[str, ...]] = [("learnt of", "fact", "value", "date")]
     facts += [row for summary in found for row in _fact_rows(summary)]
     listed = columns(rows, left=(0, 10))
     return f"{listed}\n\n{columns(facts, left=(0, 1))}" if len(facts) > 1 else listed
@@ -94,8 +94,8 @@ def _summaries_text(found: list[Summary]) -> str:
 def _fact_rows(summary: Summary) -> list[tuple[str, ...]]:
     """Facts of the platform as a whole, and how many there are of kinds of operators."""
     key = short_key(summary.platform)
-    rows = []
-    of_operators = []
+    rows: list[tuple[str, ...]] = []
+    of_operators: list[float] = []
     for name, fact in summary.facts.items():
         if _OF_THE_PLATFORM.fullmatch(name):
             rows.append((key, name, f"{fact.value:,.10g}", date(fact.learnt_at)))
