@@ -22,8 +22,8 @@ RUN_SLICES = 8
 REST_SLICES = 4
 # A model slower than a slice runs at least this often, since one slice has no spread.
 MIN_RUN_SLICES = 3
-# Longest sleep without a sign of life.
-MAX_SLEEP_NS = 1_000_000_000
+# Time without a sign of life.
+MAX_SILENCE_NS = 1_000_000_000
 MAX_MARKS = 1_000
 MAX_INVOKES = 2**53
 
@@ -105,7 +105,7 @@ def _rest(schedule: Schedule, clock: Clock, alive: Callable[[], None]) -> tuple[
 def _sleep_until(instant_ns: int, clock: Clock, alive: Callable[[], None]) -> int:
     """Sleep; the instant at which that ended."""
     while (left_ns := instant_ns - clock.now_ns()) > 0:
-        clock.sleep(min(left_ns, MAX_SLEEP_NS) / 1e9)
+        clock.sleep(min(left_ns, MAX_SILENCE_NS) / 1e9)
         alive()
     return clock.now_ns()
 
@@ -115,18 +115,20 @@ def _run(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Marks of the slices, and how often the model ran in each."""
 
+    told_ns = clock.now_ns()
+
     def run_until(instant_ns: int) -> int:
+        nonlocal told_ns
         count, now = 0, clock.now_ns()
-        told = now
         while now < instant_ns or not count:
             begin = now
             for _ in repeat(None, runs):
                 invoke()
             count += runs
             now = clock.now_ns()
-            if now - begin > LONG_RUN_NS or now - told > MAX_SLEEP_NS:
+            if now - begin > LONG_RUN_NS or now - told_ns > MAX_SILENCE_NS:
                 alive()
-                told = now
+                told_ns = now
         return count
 
     run_until(clock.now_ns() + schedule.settle_ms * 1_000_000)

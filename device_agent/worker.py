@@ -52,7 +52,7 @@ class ModelHeader:
     size: int
     windows: int
     lows: list[float]
-    left: bool
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Job:
     address_space: int
     cpu_seconds: int
     models: list[ModelHeader]
-    exercise: Schedule | None
+    exercise: Schedule | None = None
 
     @classmethod
     def parse(cls, line: bytes) -> Job:
