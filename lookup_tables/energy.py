@@ -85,10 +85,10 @@ def judge_energy(run: EnergyRun) -> Rejected | None:
     return None
 
 
-def kernel_energy(run: EnergyRun, null: EnergyRun) -> Energy:
+def kernel_energy(run: EnergyRun, null_uj: float, null_error_uj: float) -> Energy:
     """Energy of the kernel itself: the one-op model's less that of a model doing nothing.
 
-    Both of one meter. Never below MIN_KERNEL_UJ; the error is that of both together.
+    Both in microjoules by one meter. Never below MIN_KERNEL_UJ; the error is that of both together.
     """
-    kernel_uj = max(run.inference_uj - null.inference_uj, MIN_KERNEL_UJ)
-    return Energy(kernel_uj, math.hypot(run.error_uj, null.error_uj) / kernel_uj)
+    kernel_uj = max(run.inference_uj - null_uj, MIN_KERNEL_UJ)
+    return Energy(kernel_uj, math.hypot(run.error_uj, null_error_uj) / kernel_uj)
