@@ -11,9 +11,14 @@ from adapt.budget import RESOURCES
 from adapt.cost import Chain, Cost, CostModel, MacCount, Missing, TableEnergy, TableLatency
 from lookup_tables import Kernel, Platform, Store
 
+
+def energy(store: Store, platform: Platform) -> TableEnergy:
+    return TableEnergy(store, TableLatency(store, platform), "rapl")
+
+
 MODELS: Mapping[str, Callable[[Store, Platform], CostModel]] = {
     "table": TableLatency,
-    "energy": lambda store, platform: TableEnergy(store, platform, "rapl"),
+    "energy": energy,
     "macs": lambda store, platform: MacCount(),
     "chain": lambda store, platform: Chain(
         [TableLatency(store, platform), MacCount()], ["macs", "latency"]
@@ -22,7 +27,11 @@ MODELS: Mapping[str, Callable[[Store, Platform], CostModel]] = {
         [Chain([MacCount()], ["macs"]), TableLatency(store, platform)], ["latency", "macs"]
     ),
     "chain of all": lambda store, platform: Chain(
-        [MacCount(), TableEnergy(store, platform, "rapl"), TableLatency(store, platform)],
+        [
+            MacCount(),
+            energy(store, platform),
+            TableLatency(store, platform),
+        ],
         ["latency", "macs", "energy"],
     ),
 }

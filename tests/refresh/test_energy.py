@@ -148,7 +148,7 @@ def test_few_samples_of_a_kind_price_all_of_it(
     network = [*kernels, *strangers]
     while True:
         try:
-            cost = TableEnergy(store, platform, "rapl").price(network)
+            cost = TableEnergy(store, TableLatency(store, platform), "rapl").price(network)
             break
         except Missing as lack:
             rounds.append((len(lack.kernels), len(lack.energy)))

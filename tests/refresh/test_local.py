@@ -132,9 +132,9 @@ def test_kernels_run_under_the_meter_of_this_machine(tmp_path: Path, metered: An
             assert 0.2 * most < (entry.energy_uj or 0.0) < 2.0 * most
         assert verify(store) == []
         with pytest.raises(Missing) as asked:
-            TableEnergy(store, platform, "rapl").price(
+            TableEnergy(store, TableLatency(store, platform), "rapl").price(
                 [Kernel.make("TANH", kernels[0].inputs, kernels[0].outputs)]
             )
         assert len(asked.value.kernels) == 1
-        cost = TableEnergy(store, platform, "rapl").price(kernels)
+        cost = TableEnergy(store, TableLatency(store, platform), "rapl").price(kernels)
         assert set(cost["energy"].by_origin) == {Origin.MEASURED}
