@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 
 from adapt.errors import DeviceError, UsageError
@@ -36,6 +37,7 @@ MAX_COUNT = 2**31
 MAX_WALL_MS = 1e8
 MAX_SIGNAL = 64
 MAX_INVOKES = 2**53
+_METER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.@:/-]{0,99}", re.ASCII)
 _PREFIX = "STATUS_"
 _ENERGY_PREFIX = "ENERGY_STATUS_"
 
@@ -82,7 +84,7 @@ def description(answer: agent_pb2.DescribeResponse) -> Description:
         agent_version=said.agent_version[:MAX_TEXT],
         backends=tuple(names[b] for b in said.backends if b in names),
         boot_id=said.boot_id[:MAX_TEXT],
-        meters=tuple(Meter(_text("meter", m.name), m.covers[:MAX_TEXT]) for m in said.meters),
+        meters=tuple(Meter(_meter(m.name), m.covers[:MAX_TEXT]) for m in said.meters),
     )
     bounds = answer.limits
     limits = Limits(
@@ -178,7 +180,7 @@ def _energy(said: agent_pb2.Energy) -> EnergyOutcome:
     if not 0 < said.invokes <= MAX_INVOKES:
         raise nonsense(f"{said.invokes} runs under the meter")
     run = EnergyRun(
-        meter=_text("meter", said.meter),
+        meter=_meter(said.meter),
         run_uj=_number("run_uj", said.run_uj, 0.0, MAX_ENERGY_UJ),
         run_ms=_number("run_ms", said.run_ms, 0.0, MAX_WALL_MS),
         invokes=said.invokes,
@@ -189,6 +191,12 @@ def _energy(said: agent_pb2.Energy) -> EnergyOutcome:
     if not run.inference_uj > 0:
         raise nonsense(f"an inference takes {run.inference_uj} uJ")
     return EnergyOutcome(status, "", run)
+
+
+def _meter(name: str) -> str:
+    if not _METER.fullmatch(name):
+        raise nonsense(f"a meter is called {name!r}")
+    return name
 
 
 def _number(name: str, value: float, least: float, most: float) -> float:

@@ -12,6 +12,7 @@ from device_agent.power.meter import (
     MeterError,
     Sample,
     Trace,
+    meter_name,
     power_trace,
     smallest_step,
 )
@@ -43,7 +44,7 @@ class Battery:
     @property
     def name(self) -> str:
         """The supply's name with its kind."""
-        return clean(f"battery {self.folder.name}")
+        return meter_name(f"battery {self.folder.name}")
 
     @property
     def covers(self) -> str:
@@ -161,7 +162,7 @@ def find_inas(root: Path) -> list[Ina]:
     for folder in folders(root / "sys/class/hwmon", r"hwmon\d+"):
         chip = read_line(folder / "name")
         if chip.startswith("ina2") and read_integer(folder / "power1_input") is not None:
-            found.append(Ina(folder, f"{chip} {_place(folder)}"))
+            found.append(Ina(folder, meter_name(f"{chip} {_place(folder)}")))
     return found
 
 
@@ -172,4 +173,4 @@ def _place(folder: Path) -> str:
     """
     device = folder / "device"
     address = device.resolve().name if device.is_symlink() else folder.name
-    return read_line(folder / "label") or clean(address)
+    return read_line(folder / "label") or address

@@ -7,6 +7,7 @@ and signs show only then.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Protocol
 
 # No device that is measured draws more; readings beyond it are broken, or of another unit.
 MAX_MILLIWATTS = 2e6
+MAX_NAME = 100
 # Between readings further apart, a trace says too little. A busy device delays them.
 MAX_GAP_NS = 1_000_000_000
 
@@ -88,6 +90,11 @@ class Meter(Protocol):
 
     def trace(self, samples: Sequence[Sample]) -> Trace:
         """What `samples` mean. MeterError where they make no sense, or are too few."""
+
+
+def meter_name(text: str) -> str:
+    """`text` as a name of a meter; it goes into tables, and from there into all kinds of files."""
+    return re.sub(r"[^A-Za-z0-9 _.@:/-]+", "-", text).strip(" _.@:/-")[:MAX_NAME]
 
 
 def counter_trace(samples: Sequence[Sample], ranges_uj: Sequence[int], step_uj: float) -> Trace:

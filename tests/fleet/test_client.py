@@ -132,6 +132,8 @@ def test_batches_that_make_no_sense_are_not_sent(scripted: Any, client: AgentCli
                 {"status": 0},
                 {"status": 99},
                 {"meter": ""},
+                {"meter": "=cmd()"},
+                {"meter": "m" * 101},
                 {"invokes": 0},
                 {"invokes": 2**60},
                 {"run_uj": float("nan")},
@@ -202,7 +204,7 @@ def test_meters_are_part_of_the_identity(scripted: Any, client: AgentClient) -> 
     scripted.description.identity.meters.add(name="rapl", covers="processor package-0")
     assert client.describe().identity.meters == (Meter("rapl", "processor package-0"),)
     scripted.description.identity.meters.add(covers="nameless")
-    with pytest.raises(DeviceError, match="meter has 0 characters"):
+    with pytest.raises(DeviceError, match="a meter is called ''"):
         client.describe()
 
 

@@ -24,7 +24,7 @@ from lookup_tables.exchange import Row, merge
 
 @pytest.fixture
 def filled(store: Store, values: Any) -> Store:
-    """Two platforms, two entries, one measured twice and cold, one under a meter, an import, a fact."""
+    """Two platforms; one entry measured twice and cold, one under a meter; an import, a fact."""
     store.record_batch(
         values.platform, values.batch(values.accepted(1, 10.0), values.accepted(2, 20.0))
     )
