@@ -109,7 +109,7 @@ def test_kernels_run_under_the_meter_of_this_machine(tmp_path: Path, metered: An
     """The meter is a file tree, which counts what the real worker really uses."""
     kernels = [
         Kernel.make("LOGISTIC", [Tensor("float32", (1, n))], [Tensor("float32", (1, n))])
-        for n in (1024, 8192)
+        for n in (1024, 4096)
     ]
     options = replace(OPTIONS, energy_ms=500)
     with (
