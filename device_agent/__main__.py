@@ -25,6 +25,7 @@ from device_agent import __version__, probe
 from device_agent.address import Address, AddressError
 from device_agent.auth import TokenError, read_token, read_token_file
 from device_agent.batch import HANG_SECONDS
+from device_agent.power import find_meters
 from device_agent.process import WorkerError, identify_runtime
 from device_agent.server import Server
 
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The socket's mode follows the umask: nobody else may connect.
     os.umask(0o077)
     try:
-        asyncio.run(_serve(address, token, options.hang_seconds, options.token_stdin))
+        asyncio.run(_serve(address, token, options))
     except (RuntimeError, WorkerError) as error:
         _fail(f"cannot serve on {address}: {error}", CANNOT_SERVE)
 
@@ -72,6 +73,14 @@ def _parser() -> argparse.ArgumentParser:
         default=HANG_SECONDS,
         help="silence of a worker that means it hangs (default: %(default)g)",
     )
+    parser.add_argument(
+        "--power-root",
+        type=Path,
+        default=Path("/"),
+        metavar="FOLDER",
+        help="where the energy meters' files are: for containers, which see the device's sysfs"
+        " elsewhere, and for tests (default: %(default)s)",
+    )
     return parser
 
 
@@ -80,11 +89,13 @@ def _fail(message: str, code: int) -> None:
     raise SystemExit(code)
 
 
-async def _serve(address: Address, token: str, hang_seconds: float, ends_with_stdin: bool) -> None:
+async def _serve(address: Address, token: str, options: argparse.Namespace) -> None:
     facts = await identify_runtime()
     root = Path("/")
-    server = Server(token, probe.identity(root, facts), root, hang_seconds)
-    reasons = _reasons_to_stop(ends_with_stdin)
+    meters = find_meters(options.power_root)
+    identity = probe.identity(root, facts, meters)
+    server = Server(token, identity, root, options.hang_seconds, meters)
+    reasons = _reasons_to_stop(options.token_stdin)
     bound = await server.start(address)
     print(json.dumps({"address": str(bound)}), flush=True)
     draining = asyncio.ensure_future(server.stop(await reasons.get()))

@@ -3,7 +3,8 @@
 The models of a batch are timed together in one worker. When that dies or falls silent, the model
 that it touched last is set aside, and the rest goes on in a fresh worker with what was already
 timed. At the end each model that was set aside gets a second try, alone; a second failure is its
-verdict. Every model is answered exactly once.
+verdict. Every model is answered exactly once: when it is timed or, where its energy is asked for
+and can be measured, after that.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from device_agent.exercise import Exercise
+from device_agent.metering import Metering
 from device_agent.process import Worker, WorkerError
 from device_agent.v1 import agent_pb2
-from device_agent.worker import Job, ModelHeader
+from device_agent.worker import STAGE_ENERGY, Job, ModelHeader
 
 Send = Callable[[agent_pb2.MeasureResponse], Awaitable[None]]
 
@@ -60,24 +63,33 @@ class Entry:
     nodes: int = 0
     delegated: int = 0
     failures: list[Failure] = field(default_factory=list)
+    # How the timing ended; unspecified until then.
+    timed: agent_pb2.Status = STATUS.STATUS_UNSPECIFIED
+    energy: agent_pb2.Energy | None = None
     answered: bool = False
 
     def header(self) -> ModelHeader:
         """What a worker is told of the model."""
         lows = [w.low_us for w in self.windows if w.preempted < w.samples]
-        return ModelHeader(self.model.id, len(self.model.content), len(self.windows), lows)
+        left = self.timed != STATUS.STATUS_UNSPECIFIED
+        return ModelHeader(self.model.id, len(self.model.content), len(self.windows), lows, left)
 
 
 class Batch:
     """One Measure call. `send` writes to the host; `workers` counts those started."""
 
     def __init__(
-        self, request: agent_pb2.MeasureRequest, send: Send, hang_seconds: float = HANG_SECONDS
+        self,
+        request: agent_pb2.MeasureRequest,
+        send: Send,
+        hang_seconds: float,
+        metering: Metering,
     ) -> None:
         self._options = request.options
         self._entries = {model.id: Entry(model) for model in request.models}
         self._send = send
         self._hang_seconds = hang_seconds
+        self._metering = metering
         self._start_ns = time.monotonic_ns()
         self._progress_due_ns = self._start_ns
         self.workers = 0
@@ -89,7 +101,8 @@ class Batch:
                 break
         for entry in self._entries.values():
             if entry.failures and not entry.answered and self._may_retry():
-                await self._work([entry], max(self._deadline_ns(), _in_ms(RETRY_MS)))
+                retry_ms = RETRY_MS + self._metering.model_ms
+                await self._work([entry], max(self._deadline_ns(), _in_ms(retry_ms)))
                 if len(entry.failures) > 1 and not entry.answered:
                     last = entry.failures[-1]
                     await self._answer(entry, last.status, last.detail, last.signal)
@@ -124,12 +137,16 @@ class Batch:
                         return True
                     if event["event"] == "start":
                         touched = self._entries[event["id"]]
+                        if event["stage"] == STAGE_ENERGY:
+                            self._metering.begin()
                     await self._note(event)
             except TimeoutError:
                 hung = True
             except (WorkerError, LookupError, TypeError, ValueError):
                 # A model that writes over the worker's memory may make it say anything.
                 pass
+            finally:
+                await self._metering.abandon()
             worker.kill()
             failure = await self._failure(worker, hung)
         if touched is None:
@@ -179,8 +196,13 @@ class Batch:
         elif kind == "window":
             entry.windows.append(agent_pb2.Window(**event["window"]))
         elif kind == "left":
-            status = STATUS.STATUS_MEASURED if event["converged"] else STATUS.STATUS_NOT_CONVERGED
-            await self._answer(entry, status)
+            converged = event["converged"]
+            entry.timed = STATUS.STATUS_MEASURED if converged else STATUS.STATUS_NOT_CONVERGED
+            if self._metering.schedule is None:
+                await self._answer(entry, entry.timed)
+        elif kind == "energy":
+            entry.energy = await self._metering.finish(Exercise.parse(event))
+            await self._answer(entry, entry.timed)
         elif kind == "refused":
             await self._answer(entry, STATUS.STATUS_REFUSED, str(event["detail"]))
         else:
@@ -208,10 +230,14 @@ class Batch:
             windows=entry.windows,
             delegated_nodes=entry.delegated,
             nodes=entry.nodes,
+            energy=entry.energy or self._metering.refusal(),
         )
         await self._send(agent_pb2.MeasureResponse(result=result))
 
     async def _answer_unfinished(self, entry: Entry) -> None:
+        if entry.timed != STATUS.STATUS_UNSPECIFIED:
+            await self._answer(entry, entry.timed)
+            return
         detail = "the time limit came first"
         if entry.failures:
             detail += f"; earlier it ended a worker: {entry.failures[0].detail}"
@@ -233,6 +259,7 @@ class Batch:
             address_space=address_space(memory_bytes()),
             cpu_seconds=(seconds + SPARE_CPU_SECONDS) * options.threads,
             models=[entry.header() for entry in entries],
+            exercise=self._metering.schedule,
         )
         return [job.line(), *(entry.model.content for entry in entries)]
 

@@ -10,29 +10,29 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from device_agent import __version__
+from device_agent.files import MAX_READ_BYTES, MAX_TEXT, clean, folders, read_line, read_text
+from device_agent.power import Meter
 from device_agent.v1 import agent_pb2
 
-MAX_TEXT = 200
 MAX_ZONE = 100
-# The longest file of interest, /proc/cpuinfo, says all that is wanted of it at its head.
-MAX_READ_BYTES = 64 * 1024
 MAX_CORES = 1024
-MAX_ZONES = 128
 CELSIUS_RANGE = (-100.0, 300.0)
 UINT32_MAX = 2**32 - 1
 GETPROP_SECONDS = 1.0
 CPU_FOLDER = "sys/devices/system/cpu"
 
 
-def identity(root: Path, runtime: Mapping[str, Any]) -> agent_pb2.Identity:
+def identity(
+    root: Path, runtime: Mapping[str, Any], meters: Sequence[Meter] = ()
+) -> agent_pb2.Identity:
     """What does not change until the device is updated.
 
-    `runtime` is what process.identify_runtime() found.
+    `runtime` is what process.identify_runtime() found, `meters` what power.find_meters() did.
     """
     return agent_pb2.Identity(
         device_model=device_model(root),
@@ -48,6 +48,7 @@ def identity(root: Path, runtime: Mapping[str, Any]) -> agent_pb2.Identity:
         agent_version=__version__,
         backends=[f"BACKEND_{name.upper()}" for name in runtime["backends"]],
         boot_id=read(root, "proc/sys/kernel/random/boot_id"),
+        meters=[agent_pb2.Meter(name=meter.name, covers=meter.covers) for meter in meters],
     )
 
 
@@ -64,23 +65,9 @@ def state(root: Path) -> agent_pb2.State:
     )
 
 
-def clean(text: str, limit: int = MAX_TEXT) -> str:
-    """`text` on one line, without control characters, at most `limit` characters."""
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(printable.split())[:limit].strip()
-
-
 def read(root: Path, path: str, limit: int = MAX_TEXT) -> str:
     """A file's text, cleaned; empty where it cannot be read."""
-    return clean(_read(root, path), limit)
-
-
-def _read(root: Path, path: str) -> str:
-    try:
-        with (root / path).open("rb") as file:
-            return file.read(MAX_READ_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
+    return read_line(root / path, limit)
 
 
 def _getprop(root: Path, name: str) -> str:
@@ -121,7 +108,7 @@ def soc(root: Path) -> str:
     machine = read(root, "sys/devices/soc0/machine")
     if machine:
         return _joined(read(root, "sys/devices/soc0/family"), machine)
-    tree = [clean(part) for part in _read(root, "proc/device-tree/compatible").split("\0")]
+    tree = [clean(part) for part in read_text(root / "proc/device-tree/compatible").split("\0")]
     if any(tree):
         # From the board to the chip; the last is the most general.
         return next(part for part in reversed(tree) if part)
@@ -131,7 +118,7 @@ def soc(root: Path) -> str:
 def _cpu(root: Path) -> str:
     """CPU model of /proc/cpuinfo."""
     facts: dict[str, list[str]] = {}
-    for line in _read(root, "proc/cpuinfo").splitlines():
+    for line in read_text(root / "proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
         facts.setdefault(name.strip(), []).append(value.strip())
     first = {name: values[0] for name, values in facts.items()}
@@ -152,7 +139,7 @@ def os_build(root: Path) -> str:
     fingerprint = _getprop(root, "ro.build.fingerprint")
     if fingerprint:
         return fingerprint
-    match = re.search(r'^PRETTY_NAME="?([^"\n]*)', _read(root, "etc/os-release"), re.MULTILINE)
+    match = re.search(r'^PRETTY_NAME="?([^"\n]*)', read_text(root / "etc/os-release"), re.MULTILINE)
     kernel = read(root, "proc/sys/kernel/osrelease") or os.uname().release
     return _joined(match[1] if match else "", f"Linux {kernel}")
 
@@ -185,29 +172,24 @@ def _khz(root: Path, path: str) -> int:
 def _memory(root: Path, name: str) -> int:
     """Bytes of one line of /proc/meminfo; 0 where it is not there."""
     pattern = rf"^{name}:\s+(\d{{1,12}}) kB$"
-    match = re.search(pattern, _read(root, "proc/meminfo"), re.MULTILINE)
+    match = re.search(pattern, read_text(root / "proc/meminfo"), re.MULTILINE)
     return int(match[1]) * 1024 if match else 0
 
 
 def _load(root: Path) -> float:
-    match = re.match(r"(\d{1,6}\.\d+) ", _read(root, "proc/loadavg"))
+    match = re.match(r"(\d{1,6}\.\d+) ", read_text(root / "proc/loadavg"))
     return float(match[1]) if match else -1.0
 
 
 def _temperatures(root: Path) -> Iterator[agent_pb2.Temperature]:
-    folder = root / "sys/class/thermal"
-    try:
-        zones = sorted(p.name for p in folder.iterdir() if p.name.startswith("thermal_zone"))
-    except OSError:
-        return
-    for zone in zones[:MAX_ZONES]:
-        text = read(root, f"sys/class/thermal/{zone}/temp")
+    for zone in folders(root / "sys/class/thermal", r"thermal_zone\d+"):
+        text = read_line(zone / "temp")
         if not re.fullmatch(r"-?\d{1,7}", text):
             continue
         celsius = int(text) / 1000
         # Sensors that are switched off answer with their smallest or largest number.
         if CELSIUS_RANGE[0] <= celsius <= CELSIUS_RANGE[1]:
-            name = read(root, f"sys/class/thermal/{zone}/type", MAX_ZONE) or zone
+            name = read_line(zone / "type", MAX_ZONE) or zone.name
             yield agent_pb2.Temperature(zone=name, celsius=celsius)
 
 

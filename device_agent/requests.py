@@ -28,6 +28,8 @@ MIN_TIME_LIMIT_MS = 100
 RELATIVE_ERRORS = (0.0005, 0.5)
 MAX_WINDOWS = (2, 200)
 WINDOW_US = (500, 1_000_000)
+# Shorter runs are lost in the grain of most meters; longer ones keep other hosts waiting.
+ENERGY_MS = (500, 60_000)
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -80,6 +82,8 @@ def _check_ranges(options: agent_pb2.Options) -> None:
         "max_windows": MAX_WINDOWS,
         "window_us": WINDOW_US,
     }
+    if options.energy_ms:
+        ranges["energy_ms"] = ENERGY_MS
     for name, (least, most) in ranges.items():
         value = getattr(options, name)
         # Written so that NaN is refused as well.

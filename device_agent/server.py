@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from device_agent import batch, handlers, probe, requests
 from device_agent.address import Address
 from device_agent.auth import TokenInterceptor
 from device_agent.health import Health
+from device_agent.metering import Metering
+from device_agent.power import Meter
 from device_agent.process import WorkerError
 from device_agent.v1 import agent_pb2
 
@@ -41,10 +44,17 @@ MeasureContext = grpc.aio.ServicerContext[agent_pb2.MeasureRequest, agent_pb2.Me
 class DeviceAgent:
     """Answers Describe, and runs one batch at a time."""
 
-    def __init__(self, identity: agent_pb2.Identity, root: Path, hang_seconds: float) -> None:
+    def __init__(
+        self,
+        identity: agent_pb2.Identity,
+        root: Path,
+        hang_seconds: float,
+        meters: Sequence[Meter],
+    ) -> None:
         self._identity = identity
         self._root = root
         self._hang_seconds = hang_seconds
+        self._meter = meters[0] if meters else None
         self._busy = asyncio.Lock()
         # Fewer than are online where the agent itself was pinned.
         self._cores = frozenset(os.sched_getaffinity(0))
@@ -85,7 +95,9 @@ class DeviceAgent:
     async def _run(self, request: agent_pb2.MeasureRequest, context: MeasureContext) -> None:
         log.info("batch of %d models begins", len(request.models))
         before = await self._state()
-        work = batch.Batch(request, context.write, self._hang_seconds)
+        # In a thread: drivers of gauges take their time, too.
+        metering = await asyncio.to_thread(Metering, self._meter, request.options.energy_ms)
+        work = batch.Batch(request, context.write, self._hang_seconds, metering)
         await work.run()
         finished = agent_pb2.Finished(
             before=before,
@@ -110,12 +122,13 @@ class Server:
         identity: agent_pb2.Identity,
         root: Path = Path("/"),
         hang_seconds: float = batch.HANG_SECONDS,
+        meters: Sequence[Meter] = (),
     ) -> None:
         self._health = Health()
         self._server = grpc.aio.server(
             interceptors=[TokenInterceptor(token)], options=SERVER_OPTIONS
         )
-        agent = DeviceAgent(identity, root, hang_seconds)
+        agent = DeviceAgent(identity, root, hang_seconds, meters)
         self._server.add_generic_rpc_handlers((agent.handler(), self._health.handler()))
 
     async def start(self, address: Address) -> Address:

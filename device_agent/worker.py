@@ -9,6 +9,8 @@ stdout it writes one JSON object a line, each with an `event`:
     loaded   id, nodes, delegated
     window   id, window  a window is complete
     left     id, converged
+    energy   id, before, run, invokes, after
+                         the model ran under the meter: when what happened, see exercise.Exercise
     refused  id, detail  the runtime does not accept the model
     alive                a long run has ended
     done                 nothing is left to do, or the time is up
@@ -30,8 +32,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
-from device_agent import estimator, runtime
+from device_agent import estimator, exercise, runtime
+from device_agent.exercise import Schedule
 
+STAGE_ENERGY = "energy"
 MAX_DETAIL = 500
 MAX_OPEN_FILES = 64
 PR_SET_PDEATHSIG = 1
@@ -39,17 +43,24 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class ModelHeader:
-    """One model of the job: its size in bytes, and what earlier workers timed of it."""
+    """One model of the job: its size in bytes, and what earlier workers timed of it.
+
+    `left` says that the timing is done, and only the energy is lacking.
+    """
 
     id: str
     size: int
     windows: int
     lows: list[float]
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The first line of stdin. Instants are nanoseconds of CLOCK_MONOTONIC, sizes bytes."""
+    """The first line of stdin. Instants are nanoseconds of CLOCK_MONOTONIC, sizes bytes.
+
+    Without `exercise` no energy is measured.
+    """
 
     backend: str
     threads: int
@@ -62,13 +73,15 @@ class Job:
     address_space: int
     cpu_seconds: int
     models: list[ModelHeader]
+    exercise: Schedule | None = None
 
     @classmethod
     def parse(cls, line: bytes) -> Job:
         """The job that an agent wrote with `line`."""
         values = json.loads(line)
         models = [ModelHeader(**model) for model in values.pop("models")]
-        return cls(**values, models=models)
+        exercise = values.pop("exercise")
+        return cls(**values, models=models, exercise=exercise and Schedule(**exercise))
 
     def line(self) -> bytes:
         """One line of JSON."""
@@ -81,6 +94,7 @@ class Reporter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._waiting = b""
+        self.refused_ids: set[str] = set()
 
     def starting(self, model_id: str, stage: str) -> None:
         """Must be on its way before the model is touched."""
@@ -102,6 +116,7 @@ class Reporter:
 
     def refused(self, model_id: str, error: Exception) -> None:
         """The runtime does not accept the model."""
+        self.refused_ids.add(model_id)
         detail = " ".join(str(error).split()) or type(error).__name__
         self.put("refused", id=model_id, detail=detail[:MAX_DETAIL])
 
@@ -201,9 +216,37 @@ def measure(job: Job, contents: Sequence[bytes], reporter: Reporter) -> None:
         deadline_ns=job.deadline_ns + shift,
         filter_preempted=job.threads == 1,
     )
-    estimator.interleave(subjects, plan, estimator.Clock(), reporter)
+    timed = {header.id for header in job.models if header.left}
+    untimed = [subject for subject in subjects if subject.id not in timed]
+    estimator.interleave(untimed, plan, estimator.Clock(), reporter)
+    if job.exercise is not None:
+        exercise_all(subjects, job.exercise, job.deadline_ns, reporter)
     reporter.put("done")
     reporter.flush()
+
+
+def exercise_all(
+    subjects: Iterable[estimator.Subject], schedule: Schedule, deadline_ns: int, reporter: Reporter
+) -> None:
+    """Run each model under the agent's meter, as far as the time allows."""
+    clock = exercise.Clock()
+    for subject in subjects:
+        if subject.id in reporter.refused_ids:
+            continue
+        if clock.now_ns() + schedule.total_ms * 1_000_000 > deadline_ns:
+            return
+        reporter.starting(subject.id, STAGE_ENERGY)
+        try:
+            done = exercise.perform(
+                subject.invoke, subject.invokes_per_sample, schedule, clock, reporter.alive
+            )
+        except MemoryError:
+            raise
+        except Exception as error:  # Whatever the runtime raises, it speaks of this model alone.
+            reporter.refused(subject.id, error)
+            continue
+        reporter.put("energy", id=subject.id, **asdict(done))
+        reporter.flush()
 
 
 def identify() -> dict[str, Any]:

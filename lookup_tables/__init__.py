@@ -6,17 +6,20 @@ whether a file is sound.
 """
 
 from lookup_tables.connection import TableError, TableFullError, TableLockedError
+from lookup_tables.energy import Energy, EnergyRun, judge_energy
 from lookup_tables.kernel import Kernel, Platform, Tensor, TextError
 from lookup_tables.quality import Accepted, Reason, Rejected, Window, judge
 from lookup_tables.records import (
     BatchRecord,
     ColdResult,
     Drift,
+    EnergyResult,
     Entry,
     Fact,
     KernelResult,
     NetworkResult,
     NetworkTime,
+    NullEnergy,
     NullResult,
     NullTime,
     Recorded,
@@ -31,12 +34,16 @@ __all__ = [
     "BatchRecord",
     "ColdResult",
     "Drift",
+    "Energy",
+    "EnergyResult",
+    "EnergyRun",
     "Entry",
     "Fact",
     "Kernel",
     "KernelResult",
     "NetworkResult",
     "NetworkTime",
+    "NullEnergy",
     "NullResult",
     "NullTime",
     "Platform",
@@ -53,4 +60,5 @@ __all__ = [
     "TextError",
     "Window",
     "judge",
+    "judge_energy",
 ]

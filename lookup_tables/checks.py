@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from sqlite_utils import Database
 
+from lookup_tables.energy import EnergyRun, kernel_energy
 from lookup_tables.kernel import Kernel, Platform, TextError
 from lookup_tables.quality import Accepted, kernel_error, kernel_time
 from lookup_tables.store import Store
@@ -79,6 +80,20 @@ _NOT_NEWEST_COLD = """
     WHERE entry.cold_measurement_id IS NOT latest.newest
 """
 
+_ENERGIES = """
+    SELECT kernel.key, platform.key,
+           ifnull(energy.kernel_id = entry.kernel_id AND batch.platform_id = entry.platform_id, 0),
+           entry.energy_uj, energy.kernel_uj, energy.relative_error,
+           energy.null_uj, energy.null_error_uj, energy.meter, energy.run_uj, energy.run_ms,
+           energy.invokes, energy.idle_before_mw, energy.idle_after_mw, energy.error_uj
+    FROM entry
+    JOIN kernel ON kernel.id = entry.kernel_id
+    JOIN platform ON platform.id = entry.platform_id
+    LEFT JOIN energy_measurement AS energy ON energy.id = entry.energy_measurement_id
+    LEFT JOIN batch ON batch.id = energy.batch_id
+    WHERE entry.energy_uj IS NOT NULL OR entry.energy_measurement_id IS NOT NULL
+"""
+
 
 def verify(store: Store) -> list[str]:
     """Everything that is wrong with the file, a line each; empty for a sound one."""
@@ -89,7 +104,10 @@ def verify(store: Store) -> list[str]:
             if line != "ok"
         ]
         # Rows of a damaged file say nothing about who wrote them.
-        return damage or [*_references(database), *_texts(database), *_entries(database)]
+        if damage:
+            return damage
+        parts = (_references, _texts, _entries, _energies)
+        return [fault for part in parts for fault in part(database)]
 
 
 def _references(database: Database) -> Iterator[str]:
@@ -139,3 +157,17 @@ def _entries(database: Database) -> Iterator[str]:
         yield f"the cold time of kernel {kernel} on {platform} is not that of a measurement of it"
     for kernel, platform in database.execute(_NOT_NEWEST_COLD):
         yield f"the cold time of kernel {kernel} on {platform} is not its newest"
+
+
+def _energies(database: Database) -> Iterator[str]:
+    """Energies are those of a measurement of the kernel, which are what the meter told."""
+    for row in database.execute(_ENERGIES):
+        kernel, platform, belongs, energy, stored, error, null, null_error, *told = row
+        what = f"the energy of kernel {kernel} on {platform}"
+        if not belongs or energy != stored:
+            yield f"{what} is not that of a measurement of it"
+            continue
+        expected = kernel_energy(EnergyRun(*told), null, null_error)
+        pairs = ((stored, expected.kernel_uj), (error, expected.relative_error))
+        if not all(math.isclose(a, b, rel_tol=_ROUNDING) for a, b in pairs):
+            yield f"{what} is {energy:.6g} uJ, by its raw readings {expected.kernel_uj:.6g} uJ"

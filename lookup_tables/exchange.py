@@ -22,17 +22,20 @@ _SAME_MOMENT_S = 1e-5
 
 _EXCHANGE = """
     SELECT platform.text, kernel.text, entry.latency_us, entry.relative_error,
-           measurement.null_us, batch.host_time, '', entry.cold_us, cold_measurement.relative_error
+           measurement.null_us, batch.host_time, '', entry.cold_us, cold_measurement.relative_error,
+           entry.energy_uj, energy_measurement.relative_error, ifnull(energy_measurement.meter, '')
     FROM platform
     JOIN entry ON entry.platform_id = platform.id
     JOIN kernel ON kernel.id = entry.kernel_id
     JOIN measurement ON measurement.id = entry.measurement_id
     JOIN batch ON batch.id = measurement.batch_id
     LEFT JOIN cold_measurement ON cold_measurement.id = entry.cold_measurement_id
+    LEFT JOIN energy_measurement ON energy_measurement.id = entry.energy_measurement_id
     WHERE :platform IS NULL OR platform.key = :platform
     UNION ALL
     SELECT platform.text, kernel.text, imported.latency_us, imported.relative_error,
-           imported.null_us, imported.measured_at, imported.source, NULL, NULL
+           imported.null_us, imported.measured_at, imported.source, NULL, NULL,
+           imported.energy_uj, imported.energy_error, ifnull(imported.energy_meter, '')
     FROM imported
     JOIN platform ON platform.id = imported.platform_id
     JOIN kernel ON kernel.id = imported.kernel_id
@@ -42,9 +45,9 @@ _EXCHANGE = """
 # A row that was measured here, exported and comes back is no news either.
 _INSERT_IMPORTED = """
     INSERT INTO imported (platform_id, kernel_id, source, latency_us, relative_error, null_us,
-                          measured_at, imported_at)
+                          measured_at, imported_at, energy_uj, energy_error, energy_meter)
     SELECT platform.id, :kernel, :source, :latency_us, :relative_error, :null_us, :measured_at,
-           :imported_at
+           :imported_at, :energy_uj, :energy_error, nullif(:energy_meter, '')
     FROM platform
     WHERE platform.key = :platform AND NOT EXISTS (
         SELECT 1 FROM entry
@@ -74,6 +77,8 @@ class Row:
         source: who measured it; empty for the table that was exported.
         cold_us, cold_error: its time with cold weights, microseconds, and the stated error of that;
             None where it was not measured.
+        energy_uj, energy_error, energy_meter: its energy, microjoules, the stated error of that and
+            which meter told it; None, None and empty where it was not measured.
     """
 
     platform: Platform
@@ -85,6 +90,9 @@ class Row:
     source: str
     cold_us: float | None = None
     cold_error: float | None = None
+    energy_uj: float | None = None
+    energy_error: float | None = None
+    energy_meter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,9 @@ def merge(store: Store, found: Iterable[Row], now: float) -> Imported:
                 "null_us": row.null_us,
                 "measured_at": row.measured_at,
                 "imported_at": now,
+                "energy_uj": row.energy_uj,
+                "energy_error": row.energy_error,
+                "energy_meter": row.energy_meter,
                 "same": _SAME_MOMENT_S,
             }
             if database.execute(_INSERT_IMPORTED, values).rowcount:

@@ -268,4 +268,55 @@ def add_uses_and_drifts(database: Database) -> None:
     _append_only(database, "drift")
 
 
+# What a meter told, raw: used during a run of seconds, the power of the rests around it, and the
+# standard uncertainty of one inference. `kernel_uj` is the kernel's own: less idle power, less the
+# null op, whose energy stands beside it as its time does.
+_METER_COLUMNS = """meter TEXT NOT NULL CHECK (length(meter) > 0),
+    run_uj REAL NOT NULL CHECK (run_uj > 0 AND run_uj < 1e15),
+    run_ms REAL NOT NULL CHECK (run_ms > 0 AND run_ms < 1e9),
+    invokes INTEGER NOT NULL CHECK (invokes > 0),
+    idle_before_mw REAL NOT NULL CHECK (idle_before_mw >= 0 AND idle_before_mw < 1e9),
+    idle_after_mw REAL NOT NULL CHECK (idle_after_mw >= 0 AND idle_after_mw < 1e9),
+    error_uj REAL NOT NULL CHECK (error_uj >= 0 AND error_uj < 1e15)"""
+
+_V5_TABLES = f"""
+CREATE TABLE null_energy (
+    batch_id INTEGER PRIMARY KEY REFERENCES batch (id),
+    {_METER_COLUMNS}
+) STRICT
+
+CREATE TABLE energy_measurement (
+    id INTEGER PRIMARY KEY,
+    batch_id INTEGER NOT NULL REFERENCES batch (id),
+    kernel_id INTEGER NOT NULL REFERENCES kernel (id),
+    {_METER_COLUMNS},
+    null_uj REAL NOT NULL CHECK (null_uj > 0 AND null_uj < 1e15),
+    null_error_uj REAL NOT NULL CHECK (null_error_uj >= 0 AND null_error_uj < 1e15),
+    kernel_uj REAL NOT NULL CHECK (kernel_uj > 0 AND kernel_uj < 1e15),
+    relative_error REAL NOT NULL CHECK (relative_error >= 0 AND relative_error < 1e18),
+    UNIQUE (batch_id, kernel_id)
+) STRICT
+
+ALTER TABLE entry ADD COLUMN energy_measurement_id INTEGER REFERENCES energy_measurement (id)
+
+ALTER TABLE entry ADD COLUMN energy_uj REAL CHECK (energy_uj > 0 AND energy_uj < 1e15)
+
+ALTER TABLE imported ADD COLUMN energy_uj REAL CHECK (energy_uj > 0 AND energy_uj < 1e15)
+
+ALTER TABLE imported ADD COLUMN energy_error REAL CHECK (energy_error >= 0 AND energy_error < 1e18)
+
+ALTER TABLE imported ADD COLUMN energy_meter TEXT
+    CHECK ((energy_meter IS NULL) = (energy_uj IS NULL)
+           AND (energy_meter IS NULL) = (energy_error IS NULL))
+"""
+
+
+@_migration(5)
+def add_energy(database: Database) -> None:
+    """Version 5: the energy of kernels, where a meter told it."""
+    _run(database, _V5_TABLES)
+    for table in ("null_energy", "energy_measurement"):
+        _append_only(database, table)
+
+
 VERSION = len(_MIGRATIONS)

@@ -45,7 +45,8 @@ def write(found: Iterable[Row], path: Path) -> int:
     import pyarrow.parquet
 
     moment = pyarrow.timestamp("us", tz="UTC")
-    types = {"measured_at": moment, **dict.fromkeys(("platform", "kernel", "source"), "string")}
+    texts = ("platform", "kernel", "source", "energy_meter")
+    types = {"measured_at": moment, **dict.fromkeys(texts, "string")}
     rows = list(found)
     columns = {
         "platform": [row.platform.text for row in rows],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lookup_tables.energy import EnergyRun
 from lookup_tables.kernel import Kernel
 from lookup_tables.quality import Accepted, Reason, Rejected, Window
 
@@ -12,11 +13,13 @@ __all__ = [
     "BatchRecord",
     "ColdResult",
     "Drift",
+    "EnergyResult",
     "Entry",
     "Fact",
     "KernelResult",
     "NetworkResult",
     "NetworkTime",
+    "NullEnergy",
     "NullResult",
     "NullTime",
     "Recorded",
@@ -71,6 +74,14 @@ class ColdResult:
 
 
 @dataclass(frozen=True)
+class EnergyResult:
+    """One kernel that ran under a meter: what that told, or why it is not believed."""
+
+    kernel: Kernel
+    verdict: EnergyRun | Rejected
+
+
+@dataclass(frozen=True)
 class NetworkResult:
     """A whole network of a batch, known by the SHA-256 of its .tflite file (64 hex digits)."""
 
@@ -90,7 +101,8 @@ class BatchRecord:
         before, after: state of the device (clocks, temperatures, load), as JSON objects.
         facts: what else to keep (agent version, options), as a JSON object.
         null: the null op of this batch; None where it could not be timed.
-        kernels, cold, networks: the results; a kernel stands at most once in each of them.
+        kernels, cold, energy, networks: the results; a kernel stands at most once in each of them.
+        null_energy: what the meter told of the null op; None where nothing, or not to be believed.
     """
 
     wall_ms: float
@@ -101,6 +113,8 @@ class BatchRecord:
     kernels: tuple[KernelResult, ...] = ()
     cold: tuple[ColdResult, ...] = ()
     networks: tuple[NetworkResult, ...] = ()
+    energy: tuple[EnergyResult, ...] = ()
+    null_energy: EnergyRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +132,11 @@ class Entry:
             that was not measured.
         cold_error: stated error as a share of `cold_us`.
         cold_at: when it was measured, seconds since 1970.
+        energy_uj: energy of the kernel itself above idle power, hot, microjoules, the null op's
+            subtracted; None where that was not measured.
+        energy_error: its standard uncertainty as a share of `energy_uj`.
+        energy_meter: which meter told it; empty without an energy. Meters cover different parts of
+            a device: only what one of them told may be added up.
     """
 
     latency_us: float
@@ -129,6 +148,9 @@ class Entry:
     cold_us: float | None = None
     cold_error: float | None = None
     cold_at: float | None = None
+    energy_uj: float | None = None
+    energy_error: float | None = None
+    energy_meter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +194,17 @@ class NullTime:
     relative_error: float
 
 
+@dataclass(frozen=True, slots=True)
+class NullEnergy:
+    """Energy of one run of a model that does nothing, and its uncertainty, microjoules."""
+
+    inference_uj: float
+    error_uj: float
+
+
 @dataclass(frozen=True)
 class Recorded:
-    """What became of a batch: its number, and its kernels by outcome, timed hot or cold."""
+    """What became of a batch: its number, and its kernels by outcome, whatever was measured."""
 
     batch: int
     accepted: Mapping[Kernel, Entry]

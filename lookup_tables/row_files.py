@@ -1,9 +1,10 @@
 """Rows as files: CSV, or Parquet where pyarrow is installed; the fields of `Row` are the columns.
 
-`platform` and `kernel` are canonical text, times are microseconds. The date is ISO 8601 with a time
-zone in CSV, a timestamp of microseconds in UTC in Parquet. What is not known, such as a cold time
-that was never measured, is empty in CSV and null in Parquet. Whatever is read is checked field by
-field, and there is one place that does it: a Parquet file is turned into CSV on its way in.
+`platform` and `kernel` are canonical text, times are microseconds, energies microjoules. The date
+is ISO 8601 with a time zone in CSV, a timestamp of microseconds in UTC in Parquet. What is not
+known, such as a cold time that was never measured, is empty in CSV and null in Parquet. Whatever is
+read is checked field by field, and there is one place that does it: a Parquet file is turned into
+CSV on its way in.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ __all__ = ["MAX_ROWS", "is_parquet", "read", "read_file", "write", "write_file"]
 MAX_ROWS = 200_000
 MAX_FILE_BYTES = 1 << 28
 
-# The schema's own bound: a larger figure is a wrong unit.
+# The schema's own bounds: a larger figure is a wrong unit.
 _MAX_US = 1e9
+_MAX_UJ = 1e15
 
 # Clocks of two machines may differ; a date further ahead would stay the newest for ever.
 _MAX_AHEAD_S = 86_400.0
 
-# A source is shown in terminals and opened in spreadsheets: no control characters, no formulas.
-_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.@:/-]{0,99}", re.ASCII)
+# Sources and meters are shown in terminals and opened in spreadsheets: no control characters, no
+# formulas.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.@:/-]{0,99}", re.ASCII)
 
 _SHOWN_CHARACTERS = 80
 
@@ -86,7 +89,8 @@ def write(found: Iterable[Row], file: IO[str]) -> int:
                 *map(repr, (row.latency_us, row.relative_error, row.null_us)),
                 moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
                 row.source,
-                *("" if value is None else repr(value) for value in (row.cold_us, row.cold_error)),
+                *map(_spell, (row.cold_us, row.cold_error, row.energy_uj, row.energy_error)),
+                row.energy_meter,
             ]
         )
     return count
@@ -125,7 +129,7 @@ class _Parser:
     """Turns the fields of a line into a Row, checking each, and counts them."""
 
     def __init__(self, source: str, now: float) -> None:
-        if not _SOURCE.fullmatch(source):
+        if not _NAME.fullmatch(source):
             raise ExchangeError(f"not a name of a source: {source[:_SHOWN_CHARACTERS]!r}")
         self._rows = 0
         self._source = source
@@ -141,6 +145,9 @@ class _Parser:
             "source": self._name,
             "cold_us": _optional(_positive),
             "cold_error": _optional(_share),
+            "energy_uj": _optional(_energy),
+            "energy_error": _optional(_share),
+            "energy_meter": _meter,
         }
 
     def row(self, where: str, values: Sequence[str]) -> Row:
@@ -157,6 +164,9 @@ class _Parser:
                 raise ExchangeError(f"{where}, column {name}: {error}") from error
         if (parsed["cold_us"] is None) != (parsed["cold_error"] is None):
             raise ExchangeError(f"{where}: one of cold_us and cold_error without the other")
+        energy = (parsed["energy_uj"] is None, parsed["energy_error"] is None)
+        if energy != ((parsed["energy_meter"] == ""),) * 2:
+            raise ExchangeError(f"{where}: energy_uj, energy_error and energy_meter go together")
         return Row(**parsed)  # type: ignore[arg-type]
 
     def _platform(self, text: str) -> Platform:
@@ -178,9 +188,13 @@ class _Parser:
         return seconds
 
     def _name(self, text: str) -> str:
-        if text and not _SOURCE.fullmatch(text):
+        if text and not _NAME.fullmatch(text):
             raise ValueError(f"not a name of a source: {text[:_SHOWN_CHARACTERS]!r}")
         return text or self._source
+
+
+def _spell(value: float | None) -> str:
+    return "" if value is None else repr(value)
 
 
 def _optional(parse: Callable[[str], float]) -> Callable[[str], float | None]:
@@ -199,6 +213,19 @@ def _positive(text: str) -> float:
     if not 0 < value < _MAX_US:
         raise ValueError(f"{value} is not between 0 and {_MAX_US:g} microseconds")
     return value
+
+
+def _energy(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < _MAX_UJ:
+        raise ValueError(f"{value} is not between 0 and {_MAX_UJ:g} microjoules")
+    return value
+
+
+def _meter(text: str) -> str:
+    if text and not _NAME.fullmatch(text):
+        raise ValueError(f"not a name of a meter: {text[:_SHOWN_CHARACTERS]!r}")
+    return text
 
 
 def _share(text: str) -> float:

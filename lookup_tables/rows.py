@@ -18,6 +18,7 @@ from lookup_tables.quality import Accepted, Rejected, Window
 from lookup_tables.records import (
     BatchRecord,
     ColdResult,
+    EnergyResult,
     Entry,
     Fact,
     JsonObject,
@@ -30,7 +31,9 @@ from lookup_tables.records import (
 _OWN = """
     SELECT kernel.text, kernel.key, entry.latency_us, entry.relative_error,
            measurement.null_us, batch.id, batch.host_time, '',
-           entry.cold_us, cold_measurement.relative_error, cold_batch.host_time
+           entry.cold_us, cold_measurement.relative_error, cold_batch.host_time,
+           entry.energy_uj, energy_measurement.relative_error,
+           ifnull(energy_measurement.meter, '') AS energy_meter
     FROM platform
     JOIN entry ON entry.platform_id = platform.id
     JOIN kernel ON kernel.id = entry.kernel_id
@@ -38,13 +41,15 @@ _OWN = """
     JOIN batch ON batch.id = measurement.batch_id
     LEFT JOIN cold_measurement ON cold_measurement.id = entry.cold_measurement_id
     LEFT JOIN batch AS cold_batch ON cold_batch.id = cold_measurement.batch_id
+    LEFT JOIN energy_measurement ON energy_measurement.id = entry.energy_measurement_id
     WHERE platform.key = :platform
 """
 
 # The newest import of each kernel that has no entry of its own.
 _IMPORTED = """
     SELECT kernel.text, kernel.key, imported.latency_us, imported.relative_error,
-           imported.null_us, 0, imported.measured_at, imported.source, NULL, NULL, NULL
+           imported.null_us, 0, imported.measured_at, imported.source, NULL, NULL, NULL,
+           imported.energy_uj, imported.energy_error, ifnull(imported.energy_meter, '')
     FROM platform
     JOIN imported ON imported.platform_id = platform.id
     JOIN kernel ON kernel.id = imported.kernel_id
@@ -62,6 +67,8 @@ _OF_KEYS = " AND kernel.key IN (SELECT value FROM json_each(:keys))"
 ENTRIES = f"{_OWN} UNION ALL {_IMPORTED}"
 
 ENTRIES_OF_KEYS = f"{_OWN}{_OF_KEYS} UNION ALL {_IMPORTED}{_OF_KEYS}"
+
+METERED = f"SELECT * FROM ({_OWN} UNION ALL {_IMPORTED}) WHERE energy_meter = :meter"
 
 _NULLS = """
     SELECT measurement.null_us, measurement.null_error
@@ -297,10 +304,19 @@ def insert_cold(
 
 
 def insert_rejection(
-    database: Database, batch: int, result: KernelResult | ColdResult, verdict: Rejected
+    database: Database,
+    batch: int,
+    result: KernelResult | ColdResult | EnergyResult,
+    verdict: Rejected,
 ) -> None:
-    """Keep a rejection; one of copies says nothing against the kernel itself."""
-    cold = isinstance(result, ColdResult)
+    """Keep a rejection; one of copies, or of an energy, says nothing against the kernel itself."""
+    match result:
+        case KernelResult():
+            windows, part = result.windows, ""
+        case ColdResult():
+            windows, part = result.all, "cold: "
+        case EnergyResult():
+            windows, part = (), "energy: "
     database.execute(
         "INSERT INTO rejection (batch_id, kernel_id, reason, poisonous, detail, windows)"
         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -308,9 +324,9 @@ def insert_rejection(
             batch,
             kernel_id_of(database, result.kernel),
             verdict.reason.value,
-            verdict.reason.poisonous and not cold,
-            f"cold: {verdict.detail}" if cold else verdict.detail,
-            _columns(result.all if isinstance(result, ColdResult) else result.windows),
+            verdict.reason.poisonous and not part,
+            part + verdict.detail,
+            _columns(windows),
         ),
     )
 

@@ -15,8 +15,9 @@ from types import TracebackType
 
 from sqlite_utils import Database
 
-from lookup_tables import rows, upkeep
+from lookup_tables import energy_rows, rows, upkeep
 from lookup_tables.connection import BUSY_TIMEOUT_S, Connection
+from lookup_tables.energy import EnergyRun
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import (
     Accepted,
@@ -29,10 +30,12 @@ from lookup_tables.records import (
     BatchRecord,
     ColdResult,
     Drift,
+    EnergyResult,
     Entry,
     Fact,
     JsonObject,
     NetworkTime,
+    NullEnergy,
     NullTime,
     Recorded,
     Rejection,
@@ -85,12 +88,14 @@ class Store:
     def record_batch(self, platform: Platform, record: BatchRecord) -> Recorded:
         """Store one batch, all of it or nothing, and make its accepted kernels the entries.
 
-        The null time to subtract is the batch's own, or else the one of the platform's entries;
-        where there is neither, the kernels of the batch are rejected with Reason.NO_NULL.
+        The null time or energy to subtract is the batch's own, or else the one of the platform's
+        entries; where there is neither, the kernels are rejected with Reason.NO_NULL.
         """
         now = self._clock()
         with self.connection.write() as database:
             batch = rows.insert_batch(database, platform, record, now)
+            if record.null_energy is not None:
+                energy_rows.insert_null(database, batch, record.null_energy)
             null = _null_of(record) or rows.own_null_time(database, platform)
             accepted: dict[Kernel, Entry] = {}
             rejected: dict[Kernel, Rejected] = {}
@@ -109,8 +114,14 @@ class Store:
                 cold_verdict = self._record_cold(database, platform, batch, cold)
                 if isinstance(cold_verdict, Rejected):
                     rejected[cold.kernel] = cold_verdict
-            timed = [cold.kernel for cold in record.cold if cold.kernel not in rejected]
-            accepted.update(_entries(database, platform, timed))
+            for energy in record.energy:
+                fault = _record_energy(database, platform, batch, energy, record.null_energy)
+                if fault is not None:
+                    rejected[energy.kernel] = fault
+            amended = [cold.kernel for cold in record.cold]
+            amended += [energy.kernel for energy in record.energy]
+            changed = [kernel for kernel in amended if kernel not in rejected]
+            accepted.update(_entries(database, platform, changed))
             for network in record.networks:
                 rows.insert_network(database, batch, network)
         return Recorded(batch, accepted, rejected)
@@ -127,6 +138,13 @@ class Store:
                 found = database.execute(rows.ENTRIES, {"platform": platform.key})
                 return {Kernel.parse(row[0]): Entry(*row[2:]) for row in found}
             return _entries(database, platform, kernels)
+
+    def metered(self, platform: Platform, meter: str) -> dict[Kernel, Entry]:
+        """Entries of `platform`, imports included, with an energy that `meter` told."""
+        with self.connection.read() as database:
+            values = {"platform": platform.key, "meter": meter}
+            found = database.execute(rows.METERED, values)
+            return {Kernel.parse(row[0]): Entry(*row[2:]) for row in found}
 
     def _record_cold(
         self, database: Database, platform: Platform, batch: int, result: ColdResult
@@ -192,6 +210,14 @@ class Store:
         with self.connection.read() as database:
             return rows.null_time(database, platform)
 
+    def null_energy(self, platform: Platform, meter: str) -> NullEnergy | None:
+        """Median of the null op's energies subtracted from the platform's entries by `meter`.
+
+        None where there are none. As with times, a network needs it once.
+        """
+        with self.connection.read() as database:
+            return energy_rows.null_energy(database, platform, meter)
+
     def rejections(self, platform: Platform) -> list[Rejection]:
         """Every rejected result of `platform`, oldest first."""
         with self.connection.read() as database:
@@ -241,7 +267,7 @@ class Store:
             for name, fact in rows.facts(database, platform).items():
                 digest.update(repr((name, fact.value)).encode())
             found = database.execute(rows.ENTRIES, {"platform": platform.key})
-            for row in sorted((*row[1:5], repr(row[8])) for row in found):
+            for row in sorted((*row[1:5], *map(repr, (row[8], *row[11:]))) for row in found):
                 digest.update(repr(row).encode())
         return digest.hexdigest()
 
@@ -253,6 +279,29 @@ def _entries(
     values = {"platform": platform.key, "keys": json.dumps(list(wanted))}
     found = database.execute(rows.ENTRIES_OF_KEYS, values)
     return {wanted[row[1]]: Entry(*row[2:]) for row in found}
+
+
+def _record_energy(
+    database: Database,
+    platform: Platform,
+    batch: int,
+    result: EnergyResult,
+    null_run: EnergyRun | None,
+) -> Rejected | None:
+    """Store one energy; why it was rejected, where it was."""
+    run = result.verdict
+    if isinstance(run, EnergyRun):
+        null = energy_rows.null_of(null_run, run.meter)
+        null = null or energy_rows.null_energy(database, platform, run.meter)
+        if not rows.has_own_entry(database, platform, result.kernel):
+            run = Rejected(Reason.INVALID, "the table has no time of its own of this kernel")
+        elif null is None:
+            run = Rejected(Reason.NO_NULL, "the energy of the null op was not accepted")
+        else:
+            energy_rows.insert_energy(database, platform, batch, result.kernel, run, null)
+            return None
+    rows.insert_rejection(database, batch, result, run)
+    return run
 
 
 def _null_of(record: BatchRecord) -> NullTime | None:

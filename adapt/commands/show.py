@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapt.commands.tables import file_option, inherited, json_option, platform_option
-from adapt.commands.terminal import columns, date, json_text, percent, short_key, us
+from adapt.commands.terminal import UNKNOWN, columns, date, json_text, percent, short_key, us
 from adapt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -110,7 +110,11 @@ def _show_entries(store: Store, platforms: Sequence[Platform], limit: int, as_js
         return
     for platform, entries in found:
         click.echo(f"{short_key(platform)}  {platform}: {len(entries)} entries")
-        rows = [("key", "us", "error", "cold us", "error", "date", "source", "kernel")]
+        # Few devices have a meter.
+        metered = any(entry.energy_meter for _, entry in entries[:limit])
+        energy = ("uJ", "error", "meter") if metered else ()
+        rows: list[tuple[str, ...]]
+        rows = [("key", "us", "error", "cold us", "error", *energy, "date", "source", "kernel")]
         rows += [
             (
                 short_key(kernel),
@@ -118,13 +122,20 @@ def _show_entries(store: Store, platforms: Sequence[Platform], limit: int, as_js
                 percent(entry.relative_error),
                 us(entry.cold_us),
                 percent(entry.cold_error),
+                *(_energy_cells(entry) if metered else ()),
                 date(entry.measured_at),
                 entry.source or "measured",
                 kernel.text,
             )
             for kernel, entry in entries[:limit]
         ]
-        click.echo(columns(rows, left=(0, 6, 7)))
+        width = len(rows[0])
+        click.echo(columns(rows, left=(0, width - 2, width - 1)))
+
+
+def _energy_cells(entry: Entry) -> tuple[str, str, str]:
+    """What an entry has of energy; microjoules are shown like microseconds."""
+    return us(entry.energy_uj), percent(entry.energy_error), entry.energy_meter or UNKNOWN
 
 
 def _show_history(
@@ -139,12 +150,15 @@ def _show_history(
         from adapt.table_plots import draw_history
 
         draw_history(plot, platform, kernel, found[platform])
+    entries = {platform: store.entries(platform, [kernel]).get(kernel) for platform in found}
+    energies = {platform: e for platform, e in entries.items() if e and e.energy_meter}
     if as_json:
         histories = [
             {
                 "key": platform.key,
                 "platform": asdict(platform),
                 "history": [asdict(observation) for observation in seen],
+                "energy": _energy_json(energies.get(platform)),
             }
             for platform, seen in found.items()
         ]
@@ -157,6 +171,15 @@ def _show_history(
         head = ("", "date", "us", "error", "null us", "weights", "", "")
         click.echo(f"on {short_key(platform)}  {platform}")
         click.echo(columns([head, *map(_observation_row, seen)], left=(5, 6, 7)))
+        if platform in energies:
+            energy, error, meter = _energy_cells(energies[platform])
+            click.echo(f"energy {energy} uJ +-{error} above idle power, by {meter}")
+
+
+def _energy_json(entry: Entry | None) -> dict[str, Any] | None:
+    if entry is None:
+        return None
+    return {name: getattr(entry, name) for name in ("energy_uj", "energy_error", "energy_meter")}
 
 
 def _observation_row(seen: Observation) -> tuple[str, ...]:

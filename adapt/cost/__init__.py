@@ -3,6 +3,7 @@
 from adapt.cost.base import Amount, Cost, CostModel, Missing, Origin, counted
 from adapt.cost.chain import Chain
 from adapt.cost.counts import MacCount
+from adapt.cost.energy import TableEnergy
 from adapt.cost.table import TableLatency, open_table, table_errors
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "MacCount",
     "Missing",
     "Origin",
+    "TableEnergy",
     "TableLatency",
     "counted",
     "open_table",

@@ -96,6 +96,7 @@ class Missing(Exception):
         cold: in the table, but without the time that they take with cold weights.
         facts: names of facts about the platform that have not been learnt.
         pairs: neighbouring kernels of kinds of which it is not known whether one of them is free.
+        energy: kernels to run under the meter; in the table, but without an energy.
     """
 
     def __init__(
@@ -105,21 +106,24 @@ class Missing(Exception):
         cold: Iterable[Kernel] = (),
         facts: Iterable[str] = (),
         pairs: Iterable[Pair] = (),
+        energy: Iterable[Kernel] = (),
     ) -> None:
         self.kernels = tuple(dict.fromkeys(kernels))
         self.cold = tuple(dict.fromkeys(cold))
         self.facts = tuple(dict.fromkeys(facts))
         self.pairs = tuple(dict.fromkeys(pairs))
+        self.energy = tuple(dict.fromkeys(energy))
         parts = [f"the platform's {name} is not known" for name in self.facts]
         parts += _some(self.kernels, "are not in the table")
         parts += _some(self.cold, "have no time with cold weights in the table")
+        parts += _some(self.energy, "have no energy in the table")
         if kinds := sorted({pair.kind for pair in self.pairs}):
             parts.append(f"{len(kinds)} kinds of pairs have not been timed: {', '.join(kinds[:3])}")
         super().__init__("; ".join(parts))
 
     def __bool__(self) -> bool:
         """Whether anything is missing."""
-        return bool(self.kernels or self.cold or self.facts or self.pairs)
+        return bool(self.kernels or self.cold or self.facts or self.pairs or self.energy)
 
     @classmethod
     def together(cls, lacks: Iterable[Missing]) -> Missing:
@@ -130,6 +134,7 @@ class Missing(Exception):
             cold=(kernel for lack in lacks for kernel in lack.cold),
             facts=(name for lack in lacks for name in lack.facts),
             pairs=(pair for lack in lacks for pair in lack.pairs),
+            energy=(kernel for lack in lacks for kernel in lack.energy),
         )
 
 

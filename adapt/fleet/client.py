@@ -31,6 +31,8 @@ PING_TIMEOUT_MS = 5_000
 DESCRIBE_SECONDS = 10.0
 # Start of workers and second tries of models that hang, beside the time limit of a call.
 OVERRUN_SECONDS = 120.0
+# A second try measures the energy again: rests and run take twice the time of the run.
+ENERGY_RETRY = 2
 # Ids, digests and framing of a batch, beside its models.
 MESSAGE_SLACK_BYTES = 1 << 20
 MAX_DETAIL = 300
@@ -146,7 +148,8 @@ class AgentClient:
         """One call; what it brings goes into `call`, its progress to the caller."""
         stream = self._stub.Measure(
             messages.request(part, options),
-            timeout=options.time_limit_ms / 1000 + OVERRUN_SECONDS,
+            timeout=(options.time_limit_ms + ENERGY_RETRY * options.energy_ms) / 1000
+            + OVERRUN_SECONDS,
             metadata=self._metadata,
         )
         try:

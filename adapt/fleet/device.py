@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from lookup_tables.energy import EnergyRun
 from lookup_tables.kernel import Platform
 from lookup_tables.quality import Window
 
@@ -15,9 +16,12 @@ __all__ = [
     "Core",
     "Description",
     "Device",
+    "EnergyOutcome",
+    "EnergyStatus",
     "Identity",
     "Limits",
     "MeasureOptions",
+    "Meter",
     "ModelFile",
     "Outcome",
     "Progress",
@@ -37,6 +41,17 @@ class Status(StrEnum):
     NOT_STARTED = "not_started"
 
 
+class EnergyStatus(StrEnum):
+    """How the measurement of one model's energy ended; the agent's statuses, in lower case."""
+
+    MEASURED = "measured"
+    NO_METER = "no_meter"
+    CHARGING = "charging"
+    NO_READING = "no_reading"
+    UNSTEADY = "unsteady"
+    NOT_STARTED = "not_started"
+
+
 @dataclass(frozen=True, slots=True)
 class Core:
     """One logical CPU; clocks in kHz, 0 where the system does not say."""
@@ -48,8 +63,19 @@ class Core:
 
 
 @dataclass(frozen=True, slots=True)
+class Meter:
+    """An energy meter of the device, and for people what uses the energy that it tells."""
+
+    name: str
+    covers: str
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
-    """What does not change until the device is updated; sizes in bytes."""
+    """What does not change until the device is updated; sizes in bytes.
+
+    The first of `meters` is the one that measures.
+    """
 
     device_model: str
     soc: str
@@ -64,6 +90,7 @@ class Identity:
     agent_version: str
     backends: tuple[str, ...]
     boot_id: str
+    meters: tuple[Meter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +169,7 @@ class MeasureOptions:
     time_limit_ms: int = 120_000
     max_windows: int = 14
     window_us: int = 5_000
+    energy_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +179,15 @@ class Progress:
     settled: int
     total: int
     windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyOutcome:
+    """What came of measuring one model's energy: `run` where it was measured, else why not."""
+
+    status: EnergyStatus
+    detail: str
+    run: EnergyRun | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +201,7 @@ class Outcome:
         windows: in the order they were timed.
         delegated: operators that the delegate took.
         nodes: operators that the model has.
+        energy: present where it was asked for.
     """
 
     status: Status
@@ -172,6 +210,7 @@ class Outcome:
     windows: tuple[Window, ...]
     delegated: int
     nodes: int
+    energy: EnergyOutcome | None = None
 
 
 @dataclass(frozen=True, slots=True)

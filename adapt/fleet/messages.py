@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 
 from adapt.errors import DeviceError, UsageError
 from adapt.fleet.device import (
     Core,
     Description,
+    EnergyOutcome,
+    EnergyStatus,
     Identity,
     Limits,
     MeasureOptions,
+    Meter,
     ModelFile,
     Outcome,
     State,
     Status,
 )
 from device_agent.v1 import agent_pb2
+from lookup_tables.energy import MAX_ENERGY_UJ, MAX_POWER_MW, EnergyRun
 from lookup_tables.quality import MAX_LATENCY_US, Window
 
 BACKENDS = {
@@ -31,7 +36,10 @@ MAX_COUNT = 2**31
 # Longer than any batch may take, in milliseconds.
 MAX_WALL_MS = 1e8
 MAX_SIGNAL = 64
+MAX_INVOKES = 2**53
+_METER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.@:/-]{0,99}", re.ASCII)
 _PREFIX = "STATUS_"
+_ENERGY_PREFIX = "ENERGY_STATUS_"
 
 
 def request(models: Sequence[ModelFile], options: MeasureOptions) -> agent_pb2.MeasureRequest:
@@ -53,6 +61,7 @@ def request(models: Sequence[ModelFile], options: MeasureOptions) -> agent_pb2.M
             time_limit_ms=options.time_limit_ms,
             max_windows=options.max_windows,
             window_us=options.window_us,
+            energy_ms=options.energy_ms,
         ),
     )
 
@@ -75,6 +84,7 @@ def description(answer: agent_pb2.DescribeResponse) -> Description:
         agent_version=said.agent_version[:MAX_TEXT],
         backends=tuple(names[b] for b in said.backends if b in names),
         boot_id=said.boot_id[:MAX_TEXT],
+        meters=tuple(Meter(_meter(m.name), m.covers[:MAX_TEXT]) for m in said.meters),
     )
     bounds = answer.limits
     limits = Limits(
@@ -119,6 +129,7 @@ def outcome(said: agent_pb2.Result, offset_ms: float) -> Outcome:
         windows=tuple(_window(w, offset_ms) for w in said.windows),
         delegated=said.delegated_nodes,
         nodes=said.nodes,
+        energy=_energy(said.energy) if said.HasField("energy") else None,
     )
 
 
@@ -156,6 +167,36 @@ def _window(said: agent_pb2.Window, offset_ms: float) -> Window:
         cpu_us=_number("cpu_us", said.cpu_us, 0.0, MAX_LATENCY_US),
         start_ms=offset_ms + _number("start_ms", said.start_ms, 0.0, MAX_WALL_MS),
     )
+
+
+def _energy(said: agent_pb2.Energy) -> EnergyOutcome:
+    try:
+        name = agent_pb2.EnergyStatus.Name(said.status)
+        status = EnergyStatus[name.removeprefix(_ENERGY_PREFIX)]
+    except (KeyError, ValueError) as error:
+        raise nonsense(f"status {said.status} of an energy") from error
+    if status is not EnergyStatus.MEASURED:
+        return EnergyOutcome(status, said.detail[:MAX_TEXT], None)
+    if not 0 < said.invokes <= MAX_INVOKES:
+        raise nonsense(f"{said.invokes} runs under the meter")
+    run = EnergyRun(
+        meter=_meter(said.meter),
+        run_uj=_number("run_uj", said.run_uj, 0.0, MAX_ENERGY_UJ),
+        run_ms=_number("run_ms", said.run_ms, 0.0, MAX_WALL_MS),
+        invokes=said.invokes,
+        idle_before_mw=_number("idle_before_mw", said.idle_before_mw, 0.0, MAX_POWER_MW),
+        idle_after_mw=_number("idle_after_mw", said.idle_after_mw, 0.0, MAX_POWER_MW),
+        error_uj=_number("error_uj", said.error_uj, 0.0, MAX_ENERGY_UJ),
+    )
+    if not run.inference_uj > 0:
+        raise nonsense(f"an inference takes {run.inference_uj} uJ")
+    return EnergyOutcome(status, "", run)
+
+
+def _meter(name: str) -> str:
+    if not _METER.fullmatch(name):
+        raise nonsense(f"a meter is called {name!r}")
+    return name
 
 
 def _number(name: str, value: float, least: float, most: float) -> float:

@@ -13,8 +13,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from adapt.budget import Budget
-from adapt.cost.base import Cost, Missing
+from adapt.cost.base import Cost, CostModel, Missing
 from adapt.cost.counts import MacCount
+from adapt.cost.energy import TableEnergy
 from adapt.cost.pricer import Pricer
 from adapt.cost.table import TableLatency, table_errors
 from adapt.errors import Busy, DeviceError, TableError
@@ -104,7 +105,8 @@ class Sitting:
             )
             platform = device.platform(options.backend, options.threads, options.core_mask)
             table = TableLatency(store, platform)
-            pricer = Pricer(network, (table, MacCount()), Budget.parse(request.budget).resources)
+            models = _cost_models(store, table, device)
+            pricer = Pricer(network, models, Budget.parse(request.budget).resources)
             elastic = ElasticNetwork(model, network.groups)
             trainer = Trainer(elastic, data, batch=request.settings.batch)
         folder.check(Conditions(data_sha256=data.digest, platform=str(platform)))
@@ -144,7 +146,9 @@ class Sitting:
         cold = [kernel for kernel in kernels if kernel in entries and entries[kernel].cold_us]
         self._timed(Missing(kernels, cold=cold))
         table = TableLatency(self.store, self.platform)
-        reporter = Pricer(self.network, (table, MacCount()), _REPORTED)
+        models = _cost_models(self.store, table, self.device)
+        limited = Budget.parse(self.request.budget).resources
+        reporter = Pricer(self.network, models, {*_REPORTED, *limited})
         costs = [self.priced(partial(reporter.price, widths)) for widths in versions]
         self._note_uses(table)
         return costs
@@ -171,7 +175,14 @@ class Sitting:
         return refreshed
 
     def _measure(self, lack: Missing) -> None:
-        failed = self._timed(lack).failed
+        refreshed = self._timed(lack)
+        for kernel, verdict in refreshed.unmetered.items():
+            raise DeviceError(
+                f"{self.device.name} could not tell the energy of the kernel {kernel}"
+                f" ({verdict.reason}: {verdict.detail})",
+                "Quieten the device: its power at rest must be steady.",
+            )
+        failed = refreshed.failed
         # Where a cold time cannot be had, the hot one stands for it.
         for kernel in failed.keys() - set(lack.cold):
             verdict = failed[kernel]
@@ -180,6 +191,13 @@ class Sitting:
                 f" ({verdict.reason}: {verdict.detail})",
                 "Quieten the device, or use another backend in a new job.",
             )
+
+
+def _cost_models(store: Store, table: TableLatency, device: Device) -> tuple[CostModel, ...]:
+    """What can price a network; energy only where the device has a meter."""
+    # The first of its meters is the one that measures.
+    meters = device.describe().identity.meters[:1]
+    return (table, MacCount(), *(TableEnergy(store, table, meter.name) for meter in meters))
 
 
 def _read_data(request: JobRequest, input_shape: tuple[int, ...], outputs: int) -> Data:

@@ -5,6 +5,7 @@ Every batch is recorded before the next begins, so a kill loses the work of one 
 
 from adapt.refresh.cache import learn_cache, learn_memory
 from adapt.refresh.cold import measure_cold
+from adapt.refresh.energy import ENERGY_MS, measure_energy
 from adapt.refresh.kernels import measure_kernels
 from adapt.refresh.missing import measure_missing
 from adapt.refresh.networks import (
@@ -18,6 +19,7 @@ from adapt.refresh.queue import MAX_ATTEMPTS, MAX_BATCH_KERNELS, Refreshed
 from adapt.refresh.session import OnProgress
 
 __all__ = [
+    "ENERGY_MS",
     "MAX_ATTEMPTS",
     "MAX_BATCH_KERNELS",
     "NETWORK_REPEATS",
@@ -29,6 +31,7 @@ __all__ = [
     "learn_cache",
     "learn_memory",
     "measure_cold",
+    "measure_energy",
     "measure_kernels",
     "measure_missing",
     "measure_network",

@@ -10,6 +10,7 @@ from adapt.cost.table import table_errors
 from adapt.fleet.device import Device, MeasureOptions
 from adapt.refresh.cache import learn_cache, learn_memory
 from adapt.refresh.cold import measure_cold
+from adapt.refresh.energy import measure_energy
 from adapt.refresh.kernels import measure_kernels
 from adapt.refresh.pairs import learn_pairs
 from adapt.refresh.queue import Refreshed
@@ -28,10 +29,10 @@ def measure_missing(
     options: MeasureOptions | None = None,
     on_progress: OnProgress | None = None,
 ) -> Refreshed:
-    """Learn the facts, measure the kernels and cold times, time the pairs that `lack` names.
+    """Learn the facts, measure the kernels, cold times, pairs and energies that `lack` names.
 
-    A cold time stands beside a hot one of the same device: what is known only from an import is
-    measured hot first. Errors are those of `measure_kernels`.
+    A cold time and an energy stand beside a hot time of the same device: what is known only from an
+    import is measured hot first. Errors are those of `measure_kernels` and `measure_energy`.
     """
     options = options or MeasureOptions()
     if {CACHE_FACT, L3_PS_FACT} & set(lack.facts):
@@ -39,9 +40,9 @@ def measure_missing(
     if set(MEMORY_FACTS) & set(lack.facts):
         learn_memory(store, device, options=options)
     wanted = dict.fromkeys(lack.kernels) | dict.fromkeys(
-        _without_own(store, device, options, lack.cold)
+        _without_own(store, device, options, (*lack.cold, *lack.energy))
     )
-    total = len(wanted) + len(lack.cold)
+    total = len(wanted) + len(lack.cold) + len(lack.energy)
 
     def part(before: int) -> OnProgress:
         def report(done: int, _: int) -> None:
@@ -60,11 +61,19 @@ def measure_missing(
     )
     if lack.pairs:
         learn_pairs(store, device, lack.pairs, options=options)
+    energy = measure_energy(
+        store,
+        device,
+        [kernel for kernel in lack.energy if kernel not in hot.failed],
+        options=options,
+        on_progress=part(len(wanted) + len(lack.cold)),
+    )
     return Refreshed(
-        measured=hot.measured | cold.measured,
+        measured=hot.measured | cold.measured | energy.measured,
         failed=hot.failed | cold.failed,
-        batches=hot.batches + cold.batches,
-        device_ms=hot.device_ms + cold.device_ms,
+        unmetered=energy.failed,
+        batches=hot.batches + cold.batches + energy.batches,
+        device_ms=hot.device_ms + cold.device_ms + energy.device_ms,
     )
 
 

@@ -32,12 +32,15 @@ class Refreshed:
     Attributes:
         measured: those that the table now answers, with what it answers.
         failed: the others, each with the last reason.
+        unmetered: those whose energy could not be measured, each with the last reason, where that
+            was asked for beside other things.
         batches: batches recorded.
         device_ms: time that the device spent on them, milliseconds.
     """
 
     measured: dict[Kernel, Entry] = field(default_factory=dict)
     failed: dict[Kernel, Rejected] = field(default_factory=dict)
+    unmetered: dict[Kernel, Rejected] = field(default_factory=dict)
     batches: int = 0
     device_ms: float = 0.0
 
@@ -49,6 +52,8 @@ class KernelRun(ABC):
     extra: Sequence[ModelFile] = ()
     # Models of one kernel.
     models_each = 1
+    # Kernels of one batch, at the most.
+    batch_kernels = MAX_BATCH_KERNELS
 
     def __init__(
         self, session: Session, kernels: Sequence[Kernel], on_progress: OnProgress | None
@@ -102,7 +107,7 @@ class KernelRun(ABC):
         places -= len(self.extra)
         room -= sum(len(file.content) for file in self.extra)
         taken: dict[Kernel, list[ModelFile]] = {}
-        while self.queue and len(taken) < MAX_BATCH_KERNELS:
+        while self.queue and len(taken) < self.batch_kernels:
             kernel = self.queue[0]
             files = self._write(kernel, places, room, first=not taken)
             if files is not None:

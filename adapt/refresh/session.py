@@ -17,11 +17,13 @@ from adapt.fleet.device import (
     Status,
 )
 from adapt.tflite.writer import null_kernel, write_kernel
+from lookup_tables.energy import EnergyRun
 from lookup_tables.kernel import Platform
 from lookup_tables.quality import Accepted, Reason, Rejected, judge
 from lookup_tables.records import (
     BatchRecord,
     ColdResult,
+    EnergyResult,
     KernelResult,
     NetworkResult,
     NullResult,
@@ -100,6 +102,8 @@ class Session:
         kernels: Sequence[KernelResult] = (),
         cold: Sequence[ColdResult] = (),
         networks: Sequence[NetworkResult] = (),
+        energy: Sequence[EnergyResult] = (),
+        null_energy: EnergyRun | None = None,
     ) -> Recorded:
         """Store what came of a batch."""
         null = batch.outcomes[NULL_ID]
@@ -117,6 +121,8 @@ class Session:
             kernels=tuple(kernels),
             cold=tuple(cold),
             networks=tuple(networks),
+            energy=tuple(energy),
+            null_energy=null_energy,
         )
         with table_errors():
             return self.store.record_batch(self.platform, record)

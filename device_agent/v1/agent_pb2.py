@@ -24,47 +24,53 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x64\x65vice_agent/v1/agent.proto\x12\x0f\x64\x65vice_agent.v1\"\x11\n\x0f\x44\x65scribeRequest\"\x8f\x01\n\x10\x44\x65scribeResponse\x12+\n\x08identity\x18\x01 \x01(\x0b\x32\x19.device_agent.v1.Identity\x12%\n\x05state\x18\x02 \x01(\x0b\x32\x16.device_agent.v1.State\x12\'\n\x06limits\x18\x03 \x01(\x0b\x32\x17.device_agent.v1.Limits\"\xb9\x02\n\x08Identity\x12\x14\n\x0c\x64\x65vice_model\x18\x01 \x01(\t\x12\x0b\n\x03soc\x18\x02 \x01(\t\x12\x10\n\x08os_build\x18\x03 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12\x0f\n\x07runtime\x18\x05 \x01(\t\x12\x17\n\x0fruntime_version\x18\x06 \x01(\t\x12\x15\n\rruntime_build\x18\x07 \x01(\t\x12$\n\x05\x63ores\x18\x08 \x03(\x0b\x32\x15.device_agent.v1.Core\x12\x11\n\tpage_size\x18\t \x01(\r\x12\x14\n\x0cmemory_total\x18\n \x01(\x04\x12\x15\n\ragent_version\x18\x0b \x01(\t\x12*\n\x08\x62\x61\x63kends\x18\x0c \x03(\x0e\x32\x18.device_agent.v1.Backend\x12\x0f\n\x07\x62oot_id\x18\r \x01(\t\"I\n\x04\x43ore\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0f\n\x07max_khz\x18\x02 \x01(\r\x12\x0f\n\x07min_khz\x18\x03 \x01(\r\x12\x10\n\x08governor\x18\x04 \x01(\t\"\x93\x01\n\x05State\x12\x10\n\x08\x63ore_khz\x18\x01 \x03(\r\x12\x32\n\x0ctemperatures\x18\x02 \x03(\x0b\x32\x1c.device_agent.v1.Temperature\x12\x14\n\x0cload_average\x18\x03 \x01(\x01\x12\x18\n\x10memory_available\x18\x04 \x01(\x04\x12\x14\n\x0cmonotonic_ns\x18\x05 \x01(\x04\",\n\x0bTemperature\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x65lsius\x18\x02 \x01(\x01\"~\n\x06Limits\x12\x12\n\nmax_models\x18\x01 \x01(\r\x12\x17\n\x0fmax_model_bytes\x18\x02 \x01(\x04\x12\x17\n\x0fmax_batch_bytes\x18\x03 \x01(\x04\x12\x19\n\x11max_time_limit_ms\x18\x04 \x01(\r\x12\x13\n\x0bmax_threads\x18\x05 \x01(\r\"c\n\x0eMeasureRequest\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.device_agent.v1.Model\x12)\n\x07options\x18\x02 \x01(\x0b\x32\x18.device_agent.v1.Options\"4\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\"\xb6\x01\n\x07Options\x12)\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0e\x32\x18.device_agent.v1.Backend\x12\x0f\n\x07threads\x18\x02 \x01(\r\x12\x11\n\tcore_mask\x18\x03 \x01(\x04\x12\x1d\n\x15target_relative_error\x18\x04 \x01(\x01\x12\x15\n\rtime_limit_ms\x18\x05 \x01(\r\x12\x13\n\x0bmax_windows\x18\x06 \x01(\r\x12\x11\n\twindow_us\x18\x07 \x01(\r\"\xa3\x01\n\x0fMeasureResponse\x12-\n\x08progress\x18\x01 \x01(\x0b\x32\x19.device_agent.v1.ProgressH\x00\x12)\n\x06result\x18\x02 \x01(\x0b\x32\x17.device_agent.v1.ResultH\x00\x12-\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x19.device_agent.v1.FinishedH\x00\x42\x07\n\x05\x65vent\";\n\x08Progress\x12\x0f\n\x07settled\x18\x01 \x01(\r\x12\r\n\x05total\x18\x02 \x01(\r\x12\x0f\n\x07windows\x18\x03 \x01(\r\"\xaf\x01\n\x06Result\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.device_agent.v1.Status\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06signal\x18\x04 \x01(\x05\x12(\n\x07windows\x18\x05 \x03(\x0b\x32\x17.device_agent.v1.Window\x12\x17\n\x0f\x64\x65legated_nodes\x18\x06 \x01(\r\x12\r\n\x05nodes\x18\x07 \x01(\r\"\x9d\x01\n\x06Window\x12\x0f\n\x07samples\x18\x01 \x01(\r\x12\x11\n\tpreempted\x18\x02 \x01(\r\x12\x1a\n\x12invokes_per_sample\x18\x03 \x01(\r\x12\x0e\n\x06low_us\x18\x04 \x01(\x01\x12\x11\n\tmedian_us\x18\x05 \x01(\x01\x12\x0e\n\x06min_us\x18\x06 \x01(\x01\x12\x0e\n\x06\x63pu_us\x18\x07 \x01(\x01\x12\x10\n\x08start_ms\x18\x08 \x01(\x01\"\x83\x01\n\x08\x46inished\x12&\n\x06\x62\x65\x66ore\x18\x01 \x01(\x0b\x32\x16.device_agent.v1.State\x12%\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x16.device_agent.v1.State\x12\x0f\n\x07wall_ms\x18\x03 \x01(\x01\x12\x17\n\x0fworkers_started\x18\x04 \x01(\r*L\n\x07\x42\x61\x63kend\x12\x17\n\x13\x42\x41\x43KEND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x42\x41\x43KEND_XNNPACK\x10\x01\x12\x13\n\x0f\x42\x41\x43KEND_BUILTIN\x10\x02*\xa0\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATUS_MEASURED\x10\x01\x12\x18\n\x14STATUS_NOT_CONVERGED\x10\x02\x12\x12\n\x0eSTATUS_REFUSED\x10\x03\x12\x12\n\x0eSTATUS_CRASHED\x10\x04\x12\x0f\n\x0bSTATUS_HUNG\x10\x05\x12\x16\n\x12STATUS_NOT_STARTED\x10\x06\x32\xae\x01\n\x0b\x44\x65viceAgent\x12O\n\x08\x44\x65scribe\x12 .device_agent.v1.DescribeRequest\x1a!.device_agent.v1.DescribeResponse\x12N\n\x07Measure\x12\x1f.device_agent.v1.MeasureRequest\x1a .device_agent.v1.MeasureResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x64\x65vice_agent/v1/agent.proto\x12\x0f\x64\x65vice_agent.v1\"\x11\n\x0f\x44\x65scribeRequest\"\x8f\x01\n\x10\x44\x65scribeResponse\x12+\n\x08identity\x18\x01 \x01(\x0b\x32\x19.device_agent.v1.Identity\x12%\n\x05state\x18\x02 \x01(\x0b\x32\x16.device_agent.v1.State\x12\'\n\x06limits\x18\x03 \x01(\x0b\x32\x17.device_agent.v1.Limits\"\xe1\x02\n\x08Identity\x12\x14\n\x0c\x64\x65vice_model\x18\x01 \x01(\t\x12\x0b\n\x03soc\x18\x02 \x01(\t\x12\x10\n\x08os_build\x18\x03 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12\x0f\n\x07runtime\x18\x05 \x01(\t\x12\x17\n\x0fruntime_version\x18\x06 \x01(\t\x12\x15\n\rruntime_build\x18\x07 \x01(\t\x12$\n\x05\x63ores\x18\x08 \x03(\x0b\x32\x15.device_agent.v1.Core\x12\x11\n\tpage_size\x18\t \x01(\r\x12\x14\n\x0cmemory_total\x18\n \x01(\x04\x12\x15\n\ragent_version\x18\x0b \x01(\t\x12*\n\x08\x62\x61\x63kends\x18\x0c \x03(\x0e\x32\x18.device_agent.v1.Backend\x12\x0f\n\x07\x62oot_id\x18\r \x01(\t\x12&\n\x06meters\x18\x0e \x03(\x0b\x32\x16.device_agent.v1.Meter\"%\n\x05Meter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63overs\x18\x02 \x01(\t\"I\n\x04\x43ore\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0f\n\x07max_khz\x18\x02 \x01(\r\x12\x0f\n\x07min_khz\x18\x03 \x01(\r\x12\x10\n\x08governor\x18\x04 \x01(\t\"\x93\x01\n\x05State\x12\x10\n\x08\x63ore_khz\x18\x01 \x03(\r\x12\x32\n\x0ctemperatures\x18\x02 \x03(\x0b\x32\x1c.device_agent.v1.Temperature\x12\x14\n\x0cload_average\x18\x03 \x01(\x01\x12\x18\n\x10memory_available\x18\x04 \x01(\x04\x12\x14\n\x0cmonotonic_ns\x18\x05 \x01(\x04\",\n\x0bTemperature\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x65lsius\x18\x02 \x01(\x01\"~\n\x06Limits\x12\x12\n\nmax_models\x18\x01 \x01(\r\x12\x17\n\x0fmax_model_bytes\x18\x02 \x01(\x04\x12\x17\n\x0fmax_batch_bytes\x18\x03 \x01(\x04\x12\x19\n\x11max_time_limit_ms\x18\x04 \x01(\r\x12\x13\n\x0bmax_threads\x18\x05 \x01(\r\"c\n\x0eMeasureRequest\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.device_agent.v1.Model\x12)\n\x07options\x18\x02 \x01(\x0b\x32\x18.device_agent.v1.Options\"4\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\"\xc9\x01\n\x07Options\x12)\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0e\x32\x18.device_agent.v1.Backend\x12\x0f\n\x07threads\x18\x02 \x01(\r\x12\x11\n\tcore_mask\x18\x03 \x01(\x04\x12\x1d\n\x15target_relative_error\x18\x04 \x01(\x01\x12\x15\n\rtime_limit_ms\x18\x05 \x01(\r\x12\x13\n\x0bmax_windows\x18\x06 \x01(\r\x12\x11\n\twindow_us\x18\x07 \x01(\r\x12\x11\n\tenergy_ms\x18\x08 \x01(\r\"\xa3\x01\n\x0fMeasureResponse\x12-\n\x08progress\x18\x01 \x01(\x0b\x32\x19.device_agent.v1.ProgressH\x00\x12)\n\x06result\x18\x02 \x01(\x0b\x32\x17.device_agent.v1.ResultH\x00\x12-\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x19.device_agent.v1.FinishedH\x00\x42\x07\n\x05\x65vent\";\n\x08Progress\x12\x0f\n\x07settled\x18\x01 \x01(\r\x12\r\n\x05total\x18\x02 \x01(\r\x12\x0f\n\x07windows\x18\x03 \x01(\r\"\xd8\x01\n\x06Result\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.device_agent.v1.Status\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06signal\x18\x04 \x01(\x05\x12(\n\x07windows\x18\x05 \x03(\x0b\x32\x17.device_agent.v1.Window\x12\x17\n\x0f\x64\x65legated_nodes\x18\x06 \x01(\r\x12\r\n\x05nodes\x18\x07 \x01(\r\x12\'\n\x06\x65nergy\x18\x08 \x01(\x0b\x32\x17.device_agent.v1.Energy\"\xc8\x01\n\x06\x45nergy\x12-\n\x06status\x18\x01 \x01(\x0e\x32\x1d.device_agent.v1.EnergyStatus\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\r\n\x05meter\x18\x03 \x01(\t\x12\x0e\n\x06run_uj\x18\x04 \x01(\x01\x12\x0e\n\x06run_ms\x18\x05 \x01(\x01\x12\x0f\n\x07invokes\x18\x06 \x01(\x04\x12\x16\n\x0eidle_before_mw\x18\x07 \x01(\x01\x12\x15\n\ridle_after_mw\x18\x08 \x01(\x01\x12\x10\n\x08\x65rror_uj\x18\t \x01(\x01\"\x9d\x01\n\x06Window\x12\x0f\n\x07samples\x18\x01 \x01(\r\x12\x11\n\tpreempted\x18\x02 \x01(\r\x12\x1a\n\x12invokes_per_sample\x18\x03 \x01(\r\x12\x0e\n\x06low_us\x18\x04 \x01(\x01\x12\x11\n\tmedian_us\x18\x05 \x01(\x01\x12\x0e\n\x06min_us\x18\x06 \x01(\x01\x12\x0e\n\x06\x63pu_us\x18\x07 \x01(\x01\x12\x10\n\x08start_ms\x18\x08 \x01(\x01\"\x83\x01\n\x08\x46inished\x12&\n\x06\x62\x65\x66ore\x18\x01 \x01(\x0b\x32\x16.device_agent.v1.State\x12%\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x16.device_agent.v1.State\x12\x0f\n\x07wall_ms\x18\x03 \x01(\x01\x12\x17\n\x0fworkers_started\x18\x04 \x01(\r*L\n\x07\x42\x61\x63kend\x12\x17\n\x13\x42\x41\x43KEND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x42\x41\x43KEND_XNNPACK\x10\x01\x12\x13\n\x0f\x42\x41\x43KEND_BUILTIN\x10\x02*\xa0\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATUS_MEASURED\x10\x01\x12\x18\n\x14STATUS_NOT_CONVERGED\x10\x02\x12\x12\n\x0eSTATUS_REFUSED\x10\x03\x12\x12\n\x0eSTATUS_CRASHED\x10\x04\x12\x0f\n\x0bSTATUS_HUNG\x10\x05\x12\x16\n\x12STATUS_NOT_STARTED\x10\x06*\xda\x01\n\x0c\x45nergyStatus\x12\x1d\n\x19\x45NERGY_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45NERGY_STATUS_MEASURED\x10\x01\x12\x1a\n\x16\x45NERGY_STATUS_NO_METER\x10\x02\x12\x1a\n\x16\x45NERGY_STATUS_CHARGING\x10\x03\x12\x1c\n\x18\x45NERGY_STATUS_NO_READING\x10\x04\x12\x1a\n\x16\x45NERGY_STATUS_UNSTEADY\x10\x05\x12\x1d\n\x19\x45NERGY_STATUS_NOT_STARTED\x10\x06\x32\xae\x01\n\x0b\x44\x65viceAgent\x12O\n\x08\x44\x65scribe\x12 .device_agent.v1.DescribeRequest\x1a!.device_agent.v1.DescribeResponse\x12N\n\x07Measure\x12\x1f.device_agent.v1.MeasureRequest\x1a .device_agent.v1.MeasureResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'device_agent.v1.agent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BACKEND']._serialized_start=1967
-  _globals['_BACKEND']._serialized_end=2043
-  _globals['_STATUS']._serialized_start=2046
-  _globals['_STATUS']._serialized_end=2206
+  _globals['_BACKEND']._serialized_start=2309
+  _globals['_BACKEND']._serialized_end=2385
+  _globals['_STATUS']._serialized_start=2388
+  _globals['_STATUS']._serialized_end=2548
+  _globals['_ENERGYSTATUS']._serialized_start=2551
+  _globals['_ENERGYSTATUS']._serialized_end=2769
   _globals['_DESCRIBEREQUEST']._serialized_start=48
   _globals['_DESCRIBEREQUEST']._serialized_end=65
   _globals['_DESCRIBERESPONSE']._serialized_start=68
   _globals['_DESCRIBERESPONSE']._serialized_end=211
   _globals['_IDENTITY']._serialized_start=214
-  _globals['_IDENTITY']._serialized_end=527
-  _globals['_CORE']._serialized_start=529
-  _globals['_CORE']._serialized_end=602
-  _globals['_STATE']._serialized_start=605
-  _globals['_STATE']._serialized_end=752
-  _globals['_TEMPERATURE']._serialized_start=754
-  _globals['_TEMPERATURE']._serialized_end=798
-  _globals['_LIMITS']._serialized_start=800
-  _globals['_LIMITS']._serialized_end=926
-  _globals['_MEASUREREQUEST']._serialized_start=928
-  _globals['_MEASUREREQUEST']._serialized_end=1027
-  _globals['_MODEL']._serialized_start=1029
-  _globals['_MODEL']._serialized_end=1081
-  _globals['_OPTIONS']._serialized_start=1084
-  _globals['_OPTIONS']._serialized_end=1266
-  _globals['_MEASURERESPONSE']._serialized_start=1269
-  _globals['_MEASURERESPONSE']._serialized_end=1432
-  _globals['_PROGRESS']._serialized_start=1434
-  _globals['_PROGRESS']._serialized_end=1493
-  _globals['_RESULT']._serialized_start=1496
-  _globals['_RESULT']._serialized_end=1671
-  _globals['_WINDOW']._serialized_start=1674
-  _globals['_WINDOW']._serialized_end=1831
-  _globals['_FINISHED']._serialized_start=1834
-  _globals['_FINISHED']._serialized_end=1965
-  _globals['_DEVICEAGENT']._serialized_start=2209
-  _globals['_DEVICEAGENT']._serialized_end=2383
+  _globals['_IDENTITY']._serialized_end=567
+  _globals['_METER']._serialized_start=569
+  _globals['_METER']._serialized_end=606
+  _globals['_CORE']._serialized_start=608
+  _globals['_CORE']._serialized_end=681
+  _globals['_STATE']._serialized_start=684
+  _globals['_STATE']._serialized_end=831
+  _globals['_TEMPERATURE']._serialized_start=833
+  _globals['_TEMPERATURE']._serialized_end=877
+  _globals['_LIMITS']._serialized_start=879
+  _globals['_LIMITS']._serialized_end=1005
+  _globals['_MEASUREREQUEST']._serialized_start=1007
+  _globals['_MEASUREREQUEST']._serialized_end=1106
+  _globals['_MODEL']._serialized_start=1108
+  _globals['_MODEL']._serialized_end=1160
+  _globals['_OPTIONS']._serialized_start=1163
+  _globals['_OPTIONS']._serialized_end=1364
+  _globals['_MEASURERESPONSE']._serialized_start=1367
+  _globals['_MEASURERESPONSE']._serialized_end=1530
+  _globals['_PROGRESS']._serialized_start=1532
+  _globals['_PROGRESS']._serialized_end=1591
+  _globals['_RESULT']._serialized_start=1594
+  _globals['_RESULT']._serialized_end=1810
+  _globals['_ENERGY']._serialized_start=1813
+  _globals['_ENERGY']._serialized_end=2013
+  _globals['_WINDOW']._serialized_start=2016
+  _globals['_WINDOW']._serialized_end=2173
+  _globals['_FINISHED']._serialized_start=2176
+  _globals['_FINISHED']._serialized_end=2307
+  _globals['_DEVICEAGENT']._serialized_start=2772
+  _globals['_DEVICEAGENT']._serialized_end=2946
 # @@protoc_insertion_point(module_scope)

@@ -22,6 +22,16 @@ class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STATUS_CRASHED: _ClassVar[Status]
     STATUS_HUNG: _ClassVar[Status]
     STATUS_NOT_STARTED: _ClassVar[Status]
+
+class EnergyStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENERGY_STATUS_UNSPECIFIED: _ClassVar[EnergyStatus]
+    ENERGY_STATUS_MEASURED: _ClassVar[EnergyStatus]
+    ENERGY_STATUS_NO_METER: _ClassVar[EnergyStatus]
+    ENERGY_STATUS_CHARGING: _ClassVar[EnergyStatus]
+    ENERGY_STATUS_NO_READING: _ClassVar[EnergyStatus]
+    ENERGY_STATUS_UNSTEADY: _ClassVar[EnergyStatus]
+    ENERGY_STATUS_NOT_STARTED: _ClassVar[EnergyStatus]
 BACKEND_UNSPECIFIED: Backend
 BACKEND_XNNPACK: Backend
 BACKEND_BUILTIN: Backend
@@ -32,6 +42,13 @@ STATUS_REFUSED: Status
 STATUS_CRASHED: Status
 STATUS_HUNG: Status
 STATUS_NOT_STARTED: Status
+ENERGY_STATUS_UNSPECIFIED: EnergyStatus
+ENERGY_STATUS_MEASURED: EnergyStatus
+ENERGY_STATUS_NO_METER: EnergyStatus
+ENERGY_STATUS_CHARGING: EnergyStatus
+ENERGY_STATUS_NO_READING: EnergyStatus
+ENERGY_STATUS_UNSTEADY: EnergyStatus
+ENERGY_STATUS_NOT_STARTED: EnergyStatus
 
 class DescribeRequest(_message.Message):
     __slots__ = ()
@@ -48,7 +65,7 @@ class DescribeResponse(_message.Message):
     def __init__(self, identity: _Optional[_Union[Identity, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
 
 class Identity(_message.Message):
-    __slots__ = ("device_model", "soc", "os_build", "architecture", "runtime", "runtime_version", "runtime_build", "cores", "page_size", "memory_total", "agent_version", "backends", "boot_id")
+    __slots__ = ("device_model", "soc", "os_build", "architecture", "runtime", "runtime_version", "runtime_build", "cores", "page_size", "memory_total", "agent_version", "backends", "boot_id", "meters")
     DEVICE_MODEL_FIELD_NUMBER: _ClassVar[int]
     SOC_FIELD_NUMBER: _ClassVar[int]
     OS_BUILD_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +79,7 @@ class Identity(_message.Message):
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     BACKENDS_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    METERS_FIELD_NUMBER: _ClassVar[int]
     device_model: str
     soc: str
     os_build: str
@@ -75,7 +93,16 @@ class Identity(_message.Message):
     agent_version: str
     backends: _containers.RepeatedScalarFieldContainer[Backend]
     boot_id: str
-    def __init__(self, device_model: _Optional[str] = ..., soc: _Optional[str] = ..., os_build: _Optional[str] = ..., architecture: _Optional[str] = ..., runtime: _Optional[str] = ..., runtime_version: _Optional[str] = ..., runtime_build: _Optional[str] = ..., cores: _Optional[_Iterable[_Union[Core, _Mapping]]] = ..., page_size: _Optional[int] = ..., memory_total: _Optional[int] = ..., agent_version: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[Backend, str]]] = ..., boot_id: _Optional[str] = ...) -> None: ...
+    meters: _containers.RepeatedCompositeFieldContainer[Meter]
+    def __init__(self, device_model: _Optional[str] = ..., soc: _Optional[str] = ..., os_build: _Optional[str] = ..., architecture: _Optional[str] = ..., runtime: _Optional[str] = ..., runtime_version: _Optional[str] = ..., runtime_build: _Optional[str] = ..., cores: _Optional[_Iterable[_Union[Core, _Mapping]]] = ..., page_size: _Optional[int] = ..., memory_total: _Optional[int] = ..., agent_version: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[Backend, str]]] = ..., boot_id: _Optional[str] = ..., meters: _Optional[_Iterable[_Union[Meter, _Mapping]]] = ...) -> None: ...
+
+class Meter(_message.Message):
+    __slots__ = ("name", "covers")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COVERS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    covers: str
+    def __init__(self, name: _Optional[str] = ..., covers: _Optional[str] = ...) -> None: ...
 
 class Core(_message.Message):
     __slots__ = ("index", "max_khz", "min_khz", "governor")
@@ -144,7 +171,7 @@ class Model(_message.Message):
     def __init__(self, id: _Optional[str] = ..., content: _Optional[bytes] = ..., sha256: _Optional[bytes] = ...) -> None: ...
 
 class Options(_message.Message):
-    __slots__ = ("backend", "threads", "core_mask", "target_relative_error", "time_limit_ms", "max_windows", "window_us")
+    __slots__ = ("backend", "threads", "core_mask", "target_relative_error", "time_limit_ms", "max_windows", "window_us", "energy_ms")
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     CORE_MASK_FIELD_NUMBER: _ClassVar[int]
@@ -152,6 +179,7 @@ class Options(_message.Message):
     TIME_LIMIT_MS_FIELD_NUMBER: _ClassVar[int]
     MAX_WINDOWS_FIELD_NUMBER: _ClassVar[int]
     WINDOW_US_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_MS_FIELD_NUMBER: _ClassVar[int]
     backend: Backend
     threads: int
     core_mask: int
@@ -159,7 +187,8 @@ class Options(_message.Message):
     time_limit_ms: int
     max_windows: int
     window_us: int
-    def __init__(self, backend: _Optional[_Union[Backend, str]] = ..., threads: _Optional[int] = ..., core_mask: _Optional[int] = ..., target_relative_error: _Optional[float] = ..., time_limit_ms: _Optional[int] = ..., max_windows: _Optional[int] = ..., window_us: _Optional[int] = ...) -> None: ...
+    energy_ms: int
+    def __init__(self, backend: _Optional[_Union[Backend, str]] = ..., threads: _Optional[int] = ..., core_mask: _Optional[int] = ..., target_relative_error: _Optional[float] = ..., time_limit_ms: _Optional[int] = ..., max_windows: _Optional[int] = ..., window_us: _Optional[int] = ..., energy_ms: _Optional[int] = ...) -> None: ...
 
 class MeasureResponse(_message.Message):
     __slots__ = ("progress", "result", "finished")
@@ -182,7 +211,7 @@ class Progress(_message.Message):
     def __init__(self, settled: _Optional[int] = ..., total: _Optional[int] = ..., windows: _Optional[int] = ...) -> None: ...
 
 class Result(_message.Message):
-    __slots__ = ("id", "status", "detail", "signal", "windows", "delegated_nodes", "nodes")
+    __slots__ = ("id", "status", "detail", "signal", "windows", "delegated_nodes", "nodes", "energy")
     ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
@@ -190,6 +219,7 @@ class Result(_message.Message):
     WINDOWS_FIELD_NUMBER: _ClassVar[int]
     DELEGATED_NODES_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_FIELD_NUMBER: _ClassVar[int]
     id: str
     status: Status
     detail: str
@@ -197,7 +227,30 @@ class Result(_message.Message):
     windows: _containers.RepeatedCompositeFieldContainer[Window]
     delegated_nodes: int
     nodes: int
-    def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[Status, str]] = ..., detail: _Optional[str] = ..., signal: _Optional[int] = ..., windows: _Optional[_Iterable[_Union[Window, _Mapping]]] = ..., delegated_nodes: _Optional[int] = ..., nodes: _Optional[int] = ...) -> None: ...
+    energy: Energy
+    def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[Status, str]] = ..., detail: _Optional[str] = ..., signal: _Optional[int] = ..., windows: _Optional[_Iterable[_Union[Window, _Mapping]]] = ..., delegated_nodes: _Optional[int] = ..., nodes: _Optional[int] = ..., energy: _Optional[_Union[Energy, _Mapping]] = ...) -> None: ...
+
+class Energy(_message.Message):
+    __slots__ = ("status", "detail", "meter", "run_uj", "run_ms", "invokes", "idle_before_mw", "idle_after_mw", "error_uj")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    METER_FIELD_NUMBER: _ClassVar[int]
+    RUN_UJ_FIELD_NUMBER: _ClassVar[int]
+    RUN_MS_FIELD_NUMBER: _ClassVar[int]
+    INVOKES_FIELD_NUMBER: _ClassVar[int]
+    IDLE_BEFORE_MW_FIELD_NUMBER: _ClassVar[int]
+    IDLE_AFTER_MW_FIELD_NUMBER: _ClassVar[int]
+    ERROR_UJ_FIELD_NUMBER: _ClassVar[int]
+    status: EnergyStatus
+    detail: str
+    meter: str
+    run_uj: float
+    run_ms: float
+    invokes: int
+    idle_before_mw: float
+    idle_after_mw: float
+    error_uj: float
+    def __init__(self, status: _Optional[_Union[EnergyStatus, str]] = ..., detail: _Optional[str] = ..., meter: _Optional[str] = ..., run_uj: _Optional[float] = ..., run_ms: _Optional[float] = ..., invokes: _Optional[int] = ..., idle_before_mw: _Optional[float] = ..., idle_after_mw: _Optional[float] = ..., error_uj: _Optional[float] = ...) -> None: ...
 
 class Window(_message.Message):
     __slots__ = ("samples", "preempted", "invokes_per_sample", "low_us", "median_us", "min_us", "cpu_us", "start_ms")

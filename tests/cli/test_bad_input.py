@@ -197,11 +197,6 @@ def test_images_are_resized_on_request(bare_adapt: Adapt, tmp_path: Path) -> Non
     refused(bare_adapt, finished, UNREACHABLE, "params", "at the least, 1 asked for")
 
 
-def test_no_energy_source(bare_adapt: Adapt) -> None:
-    finished = bare_adapt.quick("run", *bare_adapt.DEMO, "--budget", "energy=70%")
-    refused(bare_adapt, finished, USAGE, "no energy source", "budgets can limit: latency, macs")
-
-
 # --- options ---------------------------------------------------------------------------------
 
 

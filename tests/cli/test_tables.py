@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from adapt.cli import main
 from adapt.tflite.ops import make_kernel
 from adapt.tflite.writer import write_kernel
-from lookup_tables import Store, Tensor
+from lookup_tables import BatchRecord, EnergyResult, EnergyRun, Store, Tensor
 
 USAGE, DEVICE, INPUT, TABLE = 2, 4, 5, 6
 LOGISTIC = make_kernel("LOGISTIC", [Tensor("float32", (1, 4096))], [Tensor("float32", (1, 4096))])
@@ -172,6 +172,29 @@ def test_show_the_entries(shell: Shell) -> None:
     assert shell.json("tables", "show", "--platform", platform["key"][:8]) == [platform]
 
 
+def test_show_energies_where_they_are_known(shell: Shell) -> None:
+    assert "uJ" not in shell.run("tables", "show").stdout
+    assert shell.json("tables", "show", LOGISTIC.key)["platforms"][0]["energy"] is None
+    run = EnergyRun("rapl", 2_000_000.0, 1_000.0, 10_000, 500.0, 500.0, 3.0)
+    null = replace(run, invokes=1_000_000, error_uj=0.0)
+    with Store(shell.table) as store:
+        (platform,) = store.platforms()
+        record = BatchRecord(1.0, energy=(EnergyResult(LOGISTIC, run),), null_energy=null)
+        store.record_batch(platform, record)
+    text = shell.run("tables", "show").stdout
+    assert re.search(r" us +error .* uJ +error +meter ", text)
+    assert re.search(r" 148\.500 +2\.0% +rapl ", text)
+    assert "energy 148.500 uJ +-2.0% above idle power, by rapl" in (
+        shell.run("tables", "show", LOGISTIC.key).stdout
+    )
+    (shown,) = shell.json("tables", "show", LOGISTIC.key)["platforms"]
+    assert shown["energy"] == {
+        "energy_uj": pytest.approx(148.5),
+        "energy_error": pytest.approx(3 / 148.5),
+        "energy_meter": "rapl",
+    }
+
+
 def test_a_colleagues_table(shell: Shell, tmp_path: Path) -> None:
     csv = tmp_path / "alice.csv"
     assert "1 rows written" in shell.run("tables", "export", csv).stdout
@@ -196,7 +219,7 @@ def test_a_colleagues_table_as_parquet(shell: Shell, tmp_path: Path) -> None:
     shell.run("tables", "import", file, "--tables", other)
     shell.run("tables", "export", csv, "--tables", other)
     mine = shell.run("tables", "export", "-").stdout
-    assert csv.read_text() == mine.replace(",,,\n", ",alice,,\n")
+    assert csv.read_text() == mine.replace(",,,,,,\n", ",alice,,,,,\n")
     file.write_bytes(file.read_bytes()[:-9])
     refused = shell.run("tables", "import", file, code=INPUT)
     assert f"{file}: " in refused.stderr

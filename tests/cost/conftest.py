@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,8 @@ from adapt.tflite.pairs import pairs_of
 from lookup_tables import (
     Accepted,
     BatchRecord,
+    EnergyResult,
+    EnergyRun,
     Kernel,
     KernelResult,
     NullResult,
@@ -22,6 +24,8 @@ from lookup_tables import (
 
 PLATFORM = Platform("Pixel 6", "Tensor", "SP1A", "litert", "2.3.0", "00ff", "xnnpack", 1)
 NULL_US = 0.5
+METER = "rapl"
+WATTS = 4.0
 
 
 def dense(units: int) -> Kernel:
@@ -92,3 +96,25 @@ def record_us() -> Callable[[Store, Platform, Mapping[Kernel, float]], None]:
         store.record_batch(platform, BatchRecord(wall_ms=1.0, null=null, kernels=results))
 
     return record
+
+
+@pytest.fixture(scope="session")
+def meter() -> Callable[..., None]:
+    """Runs kernels of the table under a meter, at `watts` over their time there."""
+
+    def run(us: float, watts: float, name: str) -> EnergyRun:
+        # 500 mW idle.
+        return EnergyRun(name, 500_000.0 + 1_000 * us * watts, 1_000.0, 1_000, 500.0, 500.0, 0.01)
+
+    def measure(
+        store: Store, kernels: Sequence[Kernel], watts: float = WATTS, name: str = METER
+    ) -> None:
+        entries = store.entries(PLATFORM, kernels)
+        results = tuple(
+            EnergyResult(kernel, run(entries[kernel].latency_us + NULL_US, watts, name))
+            for kernel in kernels
+        )
+        null = run(NULL_US, watts, name)
+        store.record_batch(PLATFORM, BatchRecord(1.0, energy=results, null_energy=null))
+
+    return measure

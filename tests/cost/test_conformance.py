@@ -8,11 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from adapt.budget import RESOURCES
-from adapt.cost import Chain, Cost, CostModel, MacCount, Missing, TableLatency
+from adapt.cost import Chain, Cost, CostModel, MacCount, Missing, TableEnergy, TableLatency
 from lookup_tables import Kernel, Platform, Store
+
+
+def energy(store: Store, platform: Platform) -> TableEnergy:
+    return TableEnergy(store, TableLatency(store, platform), "rapl")
+
 
 MODELS: Mapping[str, Callable[[Store, Platform], CostModel]] = {
     "table": TableLatency,
+    "energy": energy,
     "macs": lambda store, platform: MacCount(),
     "chain": lambda store, platform: Chain(
         [TableLatency(store, platform), MacCount()], ["macs", "latency"]
@@ -20,11 +26,26 @@ MODELS: Mapping[str, Callable[[Store, Platform], CostModel]] = {
     "chain of chains": lambda store, platform: Chain(
         [Chain([MacCount()], ["macs"]), TableLatency(store, platform)], ["latency", "macs"]
     ),
+    "chain of all": lambda store, platform: Chain(
+        [
+            MacCount(),
+            energy(store, platform),
+            TableLatency(store, platform),
+        ],
+        ["latency", "macs", "energy"],
+    ),
 }
 
 
 @pytest.fixture(params=list(MODELS.values()), ids=list(MODELS))
-def model(request: pytest.FixtureRequest, store: Store, platform: Platform) -> CostModel:
+def model(
+    request: pytest.FixtureRequest,
+    store: Store,
+    platform: Platform,
+    known: list[Kernel],
+    meter: Callable[..., None],
+) -> CostModel:
+    meter(store, known[::5])
     made: CostModel = request.param(store, platform)
     return made
 
@@ -92,7 +113,8 @@ def test_lacking_kernels_are_named_once_in_order(
     model: CostModel, known: list[Kernel], unknown: list[Kernel]
 ) -> None:
     network = [unknown[1], known[0], unknown[0], unknown[1], known[1]]
-    expected = [unknown[1], unknown[0]] if "latency" in model.resources else []
+    of_tables = model.resources & {"latency", "energy"}
+    expected = [unknown[1], unknown[0]] if of_tables else []
     assert lack(model.price, network) == expected
     assert lack(model.price_each, network) == expected
     assert lack(model.price, known) == []

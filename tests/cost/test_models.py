@@ -98,7 +98,7 @@ def test_a_quarantined_kernel_is_an_error_that_names_it(
     assert unknown[0].text in caught.value.what
 
 
-def test_energy_has_no_source_yet(store: Store, platform: Platform) -> None:
+def test_energy_has_no_source_without_a_meter(store: Store, platform: Platform) -> None:
     models: list[CostModel] = [TableLatency(store, platform), MacCount()]
     with pytest.raises(UsageError, match="no energy source for this platform") as caught:
         Chain(models, ["latency", "energy"])

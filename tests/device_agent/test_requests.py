@@ -37,6 +37,9 @@ def refusal(request: agent_pb2.MeasureRequest, backends: Any = BOTH) -> tuple[An
         {"time_limit_ms": 100},
         {"max_windows": 200},
         {"window_us": 1_000_000},
+        {"energy_ms": 0},
+        {"energy_ms": 500},
+        {"energy_ms": 60_000},
     ],
 )
 def test_accepted(make_request: Make, options: dict[str, Any]) -> None:
@@ -62,6 +65,8 @@ def test_accepted(make_request: Make, options: dict[str, Any]) -> None:
         ({"max_windows": 201}, INVALID, "options.max_windows"),
         ({"window_us": 499}, INVALID, "options.window_us"),
         ({"window_us": 1_000_001}, INVALID, "options.window_us"),
+        ({"energy_ms": 499}, INVALID, "options.energy_ms"),
+        ({"energy_ms": 60_001}, INVALID, "options.energy_ms"),
     ],
 )
 def test_options_out_of_range(

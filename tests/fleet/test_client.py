@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -10,7 +11,15 @@ import pytest
 
 from adapt.errors import Busy, DeviceError, InputError, UsageError
 from adapt.fleet.client import AgentClient, explain, split
-from adapt.fleet.device import Limits, MeasureOptions, ModelFile, Progress, Status
+from adapt.fleet.device import (
+    EnergyStatus,
+    Limits,
+    MeasureOptions,
+    Meter,
+    ModelFile,
+    Progress,
+    Status,
+)
 from device_agent.v1 import agent_pb2
 
 Response = agent_pb2.MeasureResponse
@@ -25,11 +34,23 @@ WINDOW = {
     "cpu_us": 10.5,
     "start_ms": 3.0,
 }
+ENERGY = {
+    "status": agent_pb2.ENERGY_STATUS_MEASURED,
+    "meter": "rapl",
+    "run_uj": 5_000.0,
+    "run_ms": 1_000.0,
+    "invokes": 100,
+    "idle_before_mw": 2.0,
+    "idle_after_mw": 4.0,
+    "error_uj": 0.5,
+}
 
 
 def result(name: str, **changes: Any) -> Response:
     window = agent_pb2.Window(**(WINDOW | changes.pop("window", {})))
     values = {"status": agent_pb2.STATUS_MEASURED, "windows": [window, window], "nodes": 1}
+    if "energy" in changes:
+        values["energy"] = agent_pb2.Energy(**(ENERGY | changes.pop("energy")))
     return Response(result=agent_pb2.Result(id=name, **(values | changes)))
 
 
@@ -106,6 +127,24 @@ def test_batches_that_make_no_sense_are_not_sent(scripted: Any, client: AgentCli
         [result("a", signal=-1), finished()],
         [result("a", delegated_nodes=2), finished()],
         *(
+            [result("a", energy=wrong), finished()]
+            for wrong in (
+                {"status": 0},
+                {"status": 99},
+                {"meter": ""},
+                {"meter": "=cmd()"},
+                {"meter": "m" * 101},
+                {"invokes": 0},
+                {"invokes": 2**60},
+                {"run_uj": float("nan")},
+                {"run_uj": 3_000.0},
+                {"run_ms": float("inf")},
+                {"idle_before_mw": -1.0},
+                {"idle_after_mw": 1e9},
+                {"error_uj": -0.1},
+            )
+        ),
+        *(
             [result("a", window=wrong), finished()]
             for wrong in (
                 {"samples": 0},
@@ -137,6 +176,36 @@ def test_failures_of_a_model_are_outcomes(scripted: Any, client: AgentClient) ->
     outcome = client.measure(models("a"), OPTIONS).outcomes["a"]
     assert (outcome.status, outcome.signal, outcome.windows) == (Status.CRASHED, 11, ())
     assert len(outcome.detail) == 500
+
+
+def test_energy_is_the_runs_less_idle_power(scripted: Any, client: AgentClient) -> None:
+    scripted.answers = lambda request: [result("a", energy={}), finished()]
+    energy = client.measure(models("a"), replace(OPTIONS, energy_ms=700)).outcomes["a"].energy
+    assert scripted.requests[0].options.energy_ms == 700
+    assert energy is not None
+    assert energy.run is not None
+    assert energy.status is EnergyStatus.MEASURED
+    assert energy.run.inference_uj == pytest.approx((5_000 - 3 * 1_000) / 100)
+
+
+def test_why_energy_was_not_measured_is_told(scripted: Any, client: AgentClient) -> None:
+    charging = {"status": agent_pb2.ENERGY_STATUS_CHARGING, "detail": "usb " * 200}
+    scripted.answers = lambda request: [result("a", energy=charging), finished()]
+    energy = client.measure(models("a"), OPTIONS).outcomes["a"].energy
+    assert energy is not None
+    assert (energy.status, energy.run) == (EnergyStatus.CHARGING, None)
+    assert len(energy.detail) == 500
+    scripted.answers = lambda request: [result("a"), finished()]
+    assert client.measure(models("a"), OPTIONS).outcomes["a"].energy is None
+
+
+def test_meters_are_part_of_the_identity(scripted: Any, client: AgentClient) -> None:
+    assert client.describe().identity.meters == ()
+    scripted.description.identity.meters.add(name="rapl", covers="processor package-0")
+    assert client.describe().identity.meters == (Meter("rapl", "processor package-0"),)
+    scripted.description.identity.meters.add(covers="nameless")
+    with pytest.raises(DeviceError, match="a meter is called ''"):
+        client.describe()
 
 
 @pytest.mark.parametrize("broken", ["device_model", "runtime_build"])

@@ -10,14 +10,21 @@ from typing import Any
 
 import pytest
 
-from lookup_tables import Accepted, BatchRecord, ColdResult, Store
+from lookup_tables import (
+    Accepted,
+    BatchRecord,
+    ColdResult,
+    EnergyResult,
+    EnergyRun,
+    Store,
+)
 from lookup_tables.checks import verify
 from lookup_tables.exchange import Row, merge
 
 
 @pytest.fixture
 def filled(store: Store, values: Any) -> Store:
-    """Two platforms, two entries, one of them measured twice, also cold, an import and a fact."""
+    """Two platforms; one entry measured twice and cold, one under a meter; an import, a fact."""
     store.record_batch(
         values.platform, values.batch(values.accepted(1, 10.0), values.accepted(2, 20.0))
     )
@@ -26,6 +33,10 @@ def filled(store: Store, values: Any) -> Store:
         cold = ColdResult(values.kernel(1), 9, (), (), Accepted(us, 0.01, 2))
         store.record_batch(values.platform, BatchRecord(wall_ms=1.0, cold=(cold,)))
     store.record_fact(replace(values.platform, threads=2), "l2_bytes", 1024.0, {})
+    run = EnergyRun("rapl", 9_000.0, 5.0, 100, 800.0, 820.0, 0.1)
+    energy = (EnergyResult(values.kernel(2), run),)
+    null = EnergyRun("rapl", 9_000.0, 5.0, 1_000, 800.0, 820.0, 0.01)
+    store.record_batch(values.platform, BatchRecord(1.0, energy=energy, null_energy=null))
     row = Row(values.other_platform, values.kernel(3), 7.0, 0.0, 0.5, 1.0, "colleague")
     merge(store, [row], 2.0)
     return store
@@ -49,6 +60,14 @@ def test_a_sound_file(filled: Store) -> None:
         ("UPDATE cold_measurement SET kernel_id = 2", "cold time .* of a measurement of it"),
         ("DELETE FROM cold_measurement WHERE id = 2", "row of cold_measurement that is not there"),
         ("DELETE FROM platform_fact", "platform .* is orphaned"),
+        ("UPDATE entry SET energy_uj = 1 WHERE kernel_id = 2", "energy .* is not that of a"),
+        ("UPDATE entry SET energy_measurement_id = NULL", "energy .* is not that of a measurement"),
+        ("UPDATE energy_measurement SET kernel_id = 1", "energy .* is not that of a measurement"),
+        (
+            "UPDATE energy_measurement SET run_uj = 8000",
+            r"44.55 uJ, by its raw .* 34.5",
+        ),
+        ("UPDATE energy_measurement SET null_error_uj = 3", "energy .* by its raw readings"),
         ("DELETE FROM batch WHERE id = 1", "row of batch that is not there"),
         ("DELETE FROM imported", "kernel .* is orphaned"),
         ("DELETE FROM imported", "platform .* is orphaned"),

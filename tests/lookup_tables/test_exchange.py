@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookup_tables import Reason, Store
+from lookup_tables import BatchRecord, EnergyResult, EnergyRun, Reason, Store
 from lookup_tables.exchange import (
     COLUMNS,
     ExchangeError,
@@ -109,6 +109,51 @@ def test_an_import_answers_in_the_history_too(store: Store, values: Any, row: Ro
     merge(store, [row, replace(row, measured_at=row.measured_at + 1, latency_us=5.0)], NOW)
     seen = history(store, values.platform, row.kernel)
     assert [(o.latency_us, o.answers) for o in seen] == [(7.25, False), (5.0, True)]
+
+
+def test_an_energy_comes_along(store: Store, other: Store, values: Any) -> None:
+    kernel = values.kernel(1)
+    store.record_batch(
+        values.platform, values.batch(values.accepted(1, 10.0), values.accepted(2, 20.0))
+    )
+    run = EnergyRun("ina226 1-0040", 9_000.0, 5.0, 100, 800.0, 820.0, 0.1)
+    null = EnergyRun("ina226 1-0040", 9_000.0, 5.0, 1_000, 800.0, 820.0, 0.01)
+    energy = (EnergyResult(kernel, run),)
+    store.record_batch(values.platform, BatchRecord(1.0, energy=energy, null_energy=null))
+    text = text_of(export_rows(store))
+    assert merge(other, read_text(text), NOW) == Imported(2, 0, 0)
+    mine, theirs = store.entries(values.platform), other.entries(values.platform)
+    assert theirs[kernel] == replace(mine[kernel], batch=0, source="colleague")
+    assert theirs[kernel].energy_meter == "ina226 1-0040"
+    assert (theirs[values.kernel(2)].energy_uj, theirs[values.kernel(2)].energy_meter) == (None, "")
+    assert store.digest(values.platform) == other.digest(values.platform)
+    assert set(other.metered(values.platform, "ina226 1-0040")) == {kernel}
+    # And on from there.
+    assert read_text(text_of(export_rows(other))) == read_text(text)
+
+
+@pytest.mark.parametrize(
+    ("energy", "complaint"),
+    [
+        (("5.0", "0.1", ""), "energy_uj, energy_error and energy_meter go together"),
+        (("5.0", "", "rapl"), "energy_uj, energy_error and energy_meter go together"),
+        (("", "0.1", "rapl"), "energy_uj, energy_error and energy_meter go together"),
+        (("", "", "rapl"), "energy_uj, energy_error and energy_meter go together"),
+        (("0", "0.1", "rapl"), "column energy_uj: 0.0 is not between"),
+        (("1e15", "0.1", "rapl"), "column energy_uj"),
+        (("nan", "0.1", "rapl"), "column energy_uj"),
+        (("5.0", "-0.1", "rapl"), "column energy_error"),
+        (("5.0", "0.1", "=cmd()"), "column energy_meter: not a name of a meter"),
+    ],
+)
+def test_energies_that_make_no_sense_are_refused(
+    row: Row, energy: tuple[str, str, str], complaint: str
+) -> None:
+    head, line, *_ = text_of([row]).splitlines()
+    assert line.endswith(",,,,,")
+    changed = line.removesuffix(",,,") + "," + ",".join(energy)
+    with pytest.raises(ExchangeError, match=complaint):
+        read_text(f"{head}\n{changed}\n")
 
 
 def test_a_null_time_of_others_is_not_subtracted_here(store: Store, values: Any, row: Row) -> None:

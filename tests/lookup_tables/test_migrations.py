@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from lookup_tables import Accepted, BatchRecord, ColdResult, Drift, Kernel, Reason, Store, Tensor
+from lookup_tables import (
+    Accepted,
+    BatchRecord,
+    ColdResult,
+    Drift,
+    EnergyResult,
+    EnergyRun,
+    Kernel,
+    Reason,
+    Store,
+    Tensor,
+)
 from lookup_tables.migrations import APPLICATION_ID, VERSION
 from lookup_tables.survey import Fate, history
 
@@ -110,6 +121,17 @@ def test_an_old_table_takes_uses_and_drifts(old: Path) -> None:
         assert again.drifts(platform)[-1] == drift
 
 
+def test_an_old_table_takes_energies(old: Path) -> None:
+    run = EnergyRun("odpm", 2_000_000.0, 1_000.0, 1_000, 500.0, 500.0, 10.0)
+    with Store(old) as opened:
+        (platform,) = opened.platforms()
+        energy = (EnergyResult(relu(2), run),)
+        null = EnergyRun("odpm", 1_000_000.0, 1_000.0, 1_000, 500.0, 500.0, 10.0)
+        opened.record_batch(platform, BatchRecord(1.0, energy=energy, null_energy=null))
+    with Store(old) as again:
+        assert again.entries(platform)[relu(2)].energy_uj == pytest.approx(1_500 - 500)
+
+
 def test_version_4_says_what_it_said_beyond_version_3(tmp_path: Path) -> None:
     copy = Path(shutil.copy(DATA / "table_v4.db", tmp_path / "old.db"))
     with Store(copy) as opened:
@@ -117,3 +139,15 @@ def test_version_4_says_what_it_said_beyond_version_3(tmp_path: Path) -> None:
         assert opened.uses(platform) == {relu(1): 1, relu(2): 2}
         (drift,) = opened.drifts(platform)
         assert drift == Drift("RELU", "float32", 1.25, 1_690_000_000.0, {"noise": 0.05})
+
+
+def test_version_5_says_what_it_said_beyond_version_4(tmp_path: Path) -> None:
+    copy = Path(shutil.copy(DATA / "table_v5.db", tmp_path / "old.db"))
+    with Store(copy) as opened:
+        (platform,) = opened.platforms()
+        entries = opened.entries(platform)
+        assert {k: e.energy_uj for k, e in entries.items()} == {
+            relu(1): None,
+            relu(2): pytest.approx(20 - 4.95),
+        }
+        assert opened.null_energy(platform, "rapl") is not None

@@ -48,6 +48,10 @@ def odd(row: Row, values: Any) -> list[Row]:
         replace(row, platform=rough, latency_us=0.1 + 0.2, measured_at=1_600_000_000.000001),
         replace(row, kernel=values.kernel(2), latency_us=1e-3, relative_error=0.0, null_us=5e-324),
         replace(row, kernel=values.kernel(3), relative_error=1e8, measured_at=0.0, source="alice"),
+        replace(row, kernel=values.kernel(4), cold_us=9.5, cold_error=0.01),
+        replace(
+            row, kernel=values.kernel(5), energy_uj=1e-3, energy_error=7.0, energy_meter="rapl"
+        ),
     ]
 
 

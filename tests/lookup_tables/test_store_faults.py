@@ -24,6 +24,8 @@ APPEND_ONLY = [
     "rejection",
     "network_measurement",
     "imported",
+    "null_energy",
+    "energy_measurement",
 ]
 
 
@@ -92,7 +94,11 @@ def test_measurements_are_append_only(raw: sqlite3.Connection, table: str, state
     raw.execute(
         "INSERT INTO network_measurement VALUES (1, 1, ?, '[]', 1.0, 0.0, 1, 1)", ("a" * 64,)
     )
-    raw.execute("INSERT INTO imported VALUES (1, 1, 1, 'colleague', 1.0, 0.0, 1.0, 1.0, 2.0)")
+    times = "1.0, 0.0, 1.0, 1.0, 2.0"
+    raw.execute(f"INSERT INTO imported VALUES (1, 1, 1, 'colleague', {times}, 3.0, 0.0, 'rapl')")
+    told = "'rapl', 2.0, 1.0, 1, 0.0, 0.0, 0.0"
+    raw.execute(f"INSERT INTO null_energy VALUES (1, {told})")
+    raw.execute(f"INSERT INTO energy_measurement VALUES (1, 1, 1, {told}, 0.5, 0.0, 1.5, 0.0)")
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         raw.execute(statement.format(table))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,23 @@ from adapt.fleet.device import (
     Batch,
     Core,
     Description,
+    EnergyOutcome,
+    EnergyStatus,
     Identity,
     Limits,
     MeasureOptions,
+    Meter,
     ModelFile,
     Outcome,
     Progress,
     State,
     Status,
 )
-from lookup_tables import Kernel, Platform, Store, Tensor, Window
+from lookup_tables import EnergyRun, Kernel, Platform, Store, Tensor, Window
 
 NULL_US = 0.5
+METER = "rapl"
+WATTS = 4.0
 STATE = State((2_400_000,), (("cpu", 41.0),), 0.1, 1 << 30, 1)
 IDENTITY = Identity(
     device_model="Simulated",
@@ -54,12 +60,18 @@ def outcome(
     return Outcome(status, f"simulated {status}", signal, windows(*lows_us), nodes, nodes)
 
 
+def energy_run(inference_uj: float) -> EnergyRun:
+    """What a meter tells of a model that takes so much above 500 mW."""
+    return EnergyRun(METER, 500_000.0 + 1_000 * inference_uj, 1_000.0, 1_000, 450.0, 550.0, 0.01)
+
+
 class SimulatedDevice:
     """Refuses what the agent would refuse; `faults` by model id are used up one a batch.
 
     A fault is the outcome to give, or an exception to raise for the whole batch. `before_batch` is
     called with the number of batches measured so far. Times are multiplied by `slowness` of the
-    model's id and the options.
+    model's id and the options. Where energy is asked for, a model takes WATTS over its time, unless
+    `energies` plan another outcome.
     """
 
     name = "simulated"
@@ -70,11 +82,14 @@ class SimulatedDevice:
         self.times_us: dict[str, float] = {"null": NULL_US}
         self.faults: dict[str, list[Outcome | Exception]] = {}
         self.batches: list[list[str]] = []
+        self.options: list[MeasureOptions] = []
+        self.meters: tuple[Meter, ...] = ()
+        self.energies: dict[str, list[EnergyOutcome]] = {}
         self.before_batch: Callable[[int], None] = lambda count: None
         self.slowness: Callable[[str, MeasureOptions], float] = lambda name, options: 1.0
 
     def describe(self) -> Description:
-        return Description(self.identity, STATE, self.limits)
+        return Description(replace(self.identity, meters=self.meters), STATE, self.limits)
 
     def platform(self, backend: str, threads: int, core_mask: int) -> Platform:
         return self.describe().platform(backend, threads, core_mask)
@@ -92,9 +107,12 @@ class SimulatedDevice:
         assert sum(sizes) <= self.limits.max_batch_bytes
         self.before_batch(len(self.batches))
         self.batches.append(ids)
+        self.options.append(options)
         outcomes: dict[str, Outcome] = {}
         for number, name in enumerate(ids):
             outcomes[name] = self._outcome(name, options)
+            if options.energy_ms:
+                outcomes[name] = replace(outcomes[name], energy=self._energy(name))
             if on_progress is not None:
                 on_progress(Progress(number + 1, len(models), 2 * number))
         return Batch(outcomes, STATE, STATE, 100.0)
@@ -116,6 +134,15 @@ class SimulatedDevice:
         """10 us a kernel; a pair, which is named for its kernels, takes as long as both."""
         parts = [part for part in name.split("-") if len(part) == 32] or [name]
         return sum(self.times_us.get(part, 10.0) for part in parts) - NULL_US * (len(parts) - 1)
+
+    def _energy(self, name: str) -> EnergyOutcome:
+        planned = self.energies.get(name)
+        if planned:
+            return planned.pop(0)
+        if not self.meters:
+            return EnergyOutcome(EnergyStatus.NO_METER, "none", None)
+        uj = WATTS * self.times_us.get(name, 10.0)
+        return EnergyOutcome(EnergyStatus.MEASURED, "", energy_run(uj))
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from adapt.cost import Missing, TableLatency
+from adapt.cost import Missing, Origin, TableEnergy, TableLatency
 from adapt.cost.cold import CACHE_FACT
 from adapt.fleet.device import MeasureOptions
 from adapt.fleet.local import LocalDevice
@@ -17,6 +19,7 @@ from adapt.tflite.ops import make_kernel
 from adapt.tflite.pairs import pairs_of
 from adapt.tflite.writer import write_kernel
 from lookup_tables import Kernel, Store, Tensor
+from lookup_tables.checks import verify
 
 # A loose target and few windows: what is tested is the path, on a machine that may be busy.
 OPTIONS = MeasureOptions(target_relative_error=0.3, max_windows=6, window_us=1000)
@@ -100,3 +103,38 @@ def test_pairs_on_this_machine(local: LocalDevice, tmp_path: Path) -> None:
     assert isinstance(times, list)
     # Whatever the runtime leaves out, it does one of the two.
     assert all(both > 0.5 * min(first, second) > 0 for first, second, both in times)
+
+
+def test_kernels_run_under_the_meter_of_this_machine(tmp_path: Path, metered: Any) -> None:
+    """The meter is a file tree, which counts what the real worker really uses."""
+    kernels = [
+        Kernel.make("LOGISTIC", [Tensor("float32", (1, n))], [Tensor("float32", (1, n))])
+        for n in (1024, 4096)
+    ]
+    options = replace(OPTIONS, energy_ms=500)
+    with (
+        LocalDevice(arguments=("--power-root", str(metered.root))) as device,
+        Store(tmp_path / "table.db") as store,
+    ):
+        metered.agent = device.pid
+        lack = Missing(kernels, energy=kernels)
+        # On a busy machine an attempt may be rejected; it is repeated.
+        done = measure_missing(store, device, lack, options=options)
+        assert not done.failed
+        assert not done.unmetered
+        platform = device.platform(OPTIONS.backend, OPTIONS.threads, OPTIONS.core_mask)
+        entries = store.entries(platform)
+        for kernel in kernels:
+            entry = entries[kernel]
+            assert entry.energy_meter == "rapl"
+            # uJ, were it alone on its core; less where others take part of it.
+            most = metered.CORE_MW / 1e3 * entry.latency_us
+            assert 0.2 * most < (entry.energy_uj or 0.0) < 2.0 * most
+        assert verify(store) == []
+        with pytest.raises(Missing) as asked:
+            TableEnergy(store, TableLatency(store, platform), "rapl").price(
+                [Kernel.make("TANH", kernels[0].inputs, kernels[0].outputs)]
+            )
+        assert len(asked.value.kernels) == 1
+        cost = TableEnergy(store, TableLatency(store, platform), "rapl").price(kernels)
+        assert set(cost["energy"].by_origin) == {Origin.MEASURED}

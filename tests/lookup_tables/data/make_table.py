@@ -14,6 +14,8 @@ from lookup_tables import (
     BatchRecord,
     ColdResult,
     Drift,
+    EnergyResult,
+    EnergyRun,
     Kernel,
     KernelResult,
     NetworkResult,
@@ -65,6 +67,19 @@ def fill(path: Path) -> None:
             BatchRecord(
                 wall_ms=9.0,
                 cold=(ColdResult(kernel(2), 9, WINDOWS, WINDOWS, Accepted(25.0, 0.01, 2), 18, 18),),
+            ),
+        )
+        store.record_batch(
+            PLATFORM,
+            BatchRecord(
+                wall_ms=31_000.0,
+                null_energy=EnergyRun("rapl", 9_000_000.0, 5_000.0, 1_000_000, 800.0, 820.0, 0.1),
+                energy=(
+                    EnergyResult(
+                        kernel(2),
+                        EnergyRun("rapl", 9_000_000.0, 5_000.0, 250_000, 800.0, 800.0, 0.4),
+                    ),
+                ),
             ),
         )
         store.record_fact(PLATFORM, "l2_bytes", 524_288.0, {"points": [[65_536, 7.5]]})
