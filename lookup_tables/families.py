@@ -121,7 +121,9 @@ def _without_single_scale(tensor: Tensor | None) -> Tensor | None:
     """`tensor`; a single channel has a single scale, which no file tells from none."""
     if tensor is None or tensor.quantized_axis is None:
         return tensor
-    return replace(tensor, quantized_axis=None) if tensor.shape[tensor.quantized_axis] == 1 else tensor
+    return (
+        replace(tensor, quantized_axis=None) if tensor.shape[tensor.quantized_axis] == 1 else tensor
+    )
 
 
 def _layout(kernel: Kernel) -> _Layout | None:
@@ -231,8 +233,8 @@ def _concatenation(kernel: Kernel) -> _Layout | None:
     """Joins channels."""
     shapes = _shapes(kernel)
     count = len(kernel.inputs)
-    axis = int(kernel.option("axis"))
-    if count > len(_JOINED) or axis not in (-1, len(shapes[-1]) - 1) or not all(shapes):
+    last = ("-1", str(len(shapes[-1]) - 1))
+    if count > len(_JOINED) or not all(shapes) or dict(kernel.options).get("axis") not in last:
         return None
     sizes = {(i, -1): tuple(int(i == j) for j in range(count)) for i in range(count)}
     sizes[count, -1] = (1,) * count

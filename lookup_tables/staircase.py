@@ -12,17 +12,26 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["SWEEP", "SWEPT", "Staircase", "find_staircase"]
+__all__ = ["SWEEP", "Staircase", "find_staircase"]
 
-# Vector units and the kernels written for them step by 4 to 32 channels. Up to here every count is
-# measured: the first tiles often differ from those that follow, and a profile needs a whole tile.
-SWEPT = 96
+# Channel counts to measure for a staircase: the first tiles often differ from those that follow,
+# and whether a tile goes on as it was shows only after a few of the largest.
+SWEEP = tuple(range(1, 129))
 
-# Channel counts to measure for a staircase. The later ones only show which tile goes on as it was.
-SWEEP = (*range(1, SWEPT + 1), 97, 100, 104, 105, 111, 112, 113, 120, 121, 127, 128)
+# A kernel works on one to three vector registers at a time, and these hold powers of two.
+_TILES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48)
 
-# A count that takes no more than this share longer than another is on the same step: noise.
-_SAME_STEP = 0.03
+# Fewer points than this tell no tile from another.
+_MIN_POINTS = 24
+
+# Counts whose times for each effective channel differ by less belong together.
+_SAME_KIND = 0.03
+
+# Times on one step differ by less, from one placement of the data in memory to another.
+_SAME_STEP = 0.06
+
+# The first tiles of a sweep say little about those that follow: a line is drawn through the rest.
+_LINE_FROM = 1 / 3
 
 # Of tiles that predict the later counts almost equally well the smallest is meant: a multiple of
 # the tile predicts as well, and fits noise a little better.
@@ -31,9 +40,6 @@ _AS_GOOD_BY = 0.003
 
 # No count amounts to less than this, however a line through the steps runs.
 _LEAST = 0.125
-
-# Fewer points than this tell no tile from another.
-_MIN_POINTS = 24
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,22 @@ class Staircase:
         """The next multiple of the tile, `channels` itself where it is one."""
         return -(-channels // self.tile) * self.tile
 
+    def kind(self, channels: int) -> float:
+        """The same for counts that the device treats alike, such as all that are off the tile."""
+        return self.profile[channels % self.tile]
+
+
+# Where every channel counts for itself.
+PLAIN = Staircase()
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Time over effective channels: `start` + `slope` * channels."""
+
+    start: float
+    slope: float
+
 
 def find_staircase(sweep: Mapping[int, float]) -> Staircase | None:
     """The staircase behind `sweep`, positive times by channel count; None for too few points.
@@ -75,74 +97,85 @@ def find_staircase(sweep: Mapping[int, float]) -> Staircase | None:
     seen = {count: sweep[count] for count in counts if count <= split}
     later = {count: sweep[count] for count in counts if count > split}
     errors: dict[int, float] = {}
-    for tile in range(1, split // 2 + 1):
-        staircase = _steps(seen, tile)
+    for tile in _TILES:
+        staircase = _staircase(seen, tile)
         if staircase is not None:
-            errors[tile] = _error(*staircase, later)
+            errors[tile] = _error(staircase, later)
+    if not errors or math.isinf(min(errors.values())):
+        return None
     enough = min(errors.values()) * _AS_GOOD + _AS_GOOD_BY
     tile = next(tile for tile, error in sorted(errors.items()) if error <= enough)
-    steps = _steps(sweep, tile)
-    assert steps is not None
-    return steps[0]
+    return PLAIN if tile == 1 else _staircase(sweep, tile)
 
 
-@dataclass(frozen=True)
-class _Line:
-    """Time over effective channels: `start` + `slope` * channels."""
-
-    start: float
-    slope: float
-
-
-def _steps(sweep: Mapping[int, float], tile: int) -> tuple[Staircase, _Line] | None:
-    """The staircase with steps of `tile`; None where `sweep` does not have two whole ones."""
+def _staircase(sweep: Mapping[int, float], tile: int) -> Staircase | None:
+    """The staircase with steps of `tile`; None where `sweep` does not have enough whole ones."""
     counts = sorted(sweep)
-    levels = {count: _level(sweep, count, tile) for count in counts}
-    line = _line({count: levels[count] for count in counts if count % tile == 0})
+    from_count = counts[-1] * _LINE_FROM
+    line = _line([(c, sweep[c]) for c in counts if c % tile == 0 and c >= from_count])
     if line is None:
         return None
-    effective = {
-        count: max((levels[count] - line.start) / line.slope, _LEAST) for count in counts
-    }
+    effective = {count: max((sweep[count] - line.start) / line.slope, _LEAST) for count in counts}
     # Of each remainder the largest count says most about those beyond the sweep.
-    profile = {count % tile: effective[count] / (-(-count // tile) * tile) for count in counts}
-    if len(profile) < tile:
+    shares = {count % tile: effective[count] / (-(-count // tile) * tile) for count in counts}
+    if len(shares) < tile:
         return None
-    dense = next(n for n in range(1, counts[-1] + 2) if n not in sweep) - 1
-    staircase = Staircase(
-        tile,
-        tuple(effective[n] for n in range(1, dense + 1)),
-        tuple(profile[remainder] for remainder in range(tile)),
+    profile = _pooled([shares[remainder] for remainder in range(tile)])
+    dense = next(n for n in range(1, counts[-1] + 2) if n not in sweep)
+    first = tuple(_level(effective, count, profile) for count in range(1, dense))
+    return Staircase(tile, first, profile)
+
+
+def _pooled(shares: Sequence[float]) -> tuple[float, ...]:
+    """`shares`, each replaced by the median of its kind: kinds are apart by gaps."""
+    order = sorted(shares)
+    kinds = [[order[0]]]
+    for share in order[1:]:
+        if share > kinds[-1][-1] * (1 + _SAME_KIND):
+            kinds.append([])
+        kinds[-1].append(share)
+    medians = {share: statistics.median(kind) for kind in kinds for share in kind}
+    return tuple(medians[share] for share in shares)
+
+
+def _level(effective: Mapping[int, float], count: int, profile: Sequence[float]) -> float:
+    """Effective channels at `count` without noise: the median of what is like it on its step."""
+    tile = len(profile)
+    start = (count - 1) // tile * tile
+    return statistics.median(
+        effective[n]
+        for n in range(start + 1, start + tile + 1)
+        if n in effective
+        and profile[n % tile] == profile[count % tile]
+        and abs(effective[n] / effective[count] - 1) <= _SAME_STEP
     )
-    return staircase, line
 
 
-def _level(sweep: Mapping[int, float], count: int, tile: int) -> float:
-    """The time at `count` without noise: the median of its step, as far as it is on one."""
-    first = (count - 1) // tile * tile + 1
-    step = [sweep[n] for n in range(first, first + tile) if n in sweep]
-    return statistics.median(t for t in step if abs(t / sweep[count] - 1) <= _SAME_STEP)
-
-
-def _line(points: Mapping[int, float]) -> _Line | None:
-    """The line of least squared relative error; None for fewer than two points, or if it falls."""
-    if len(points) < 2:
+def _line(points: Sequence[tuple[float, float]]) -> _Line | None:
+    """The line of least squared relative error; None where there is none, or it does not rise."""
+    if not points:
         return None
-    weights = [1 / time**2 for time in points.values()]
+    weights = [1 / time**2 for _, time in points]
     total = math.fsum(weights)
-    mean_x = math.fsum(w * x for w, x in zip(weights, points, strict=True)) / total
-    mean_y = math.fsum(w * y for w, y in zip(weights, points.values(), strict=True)) / total
-    moments = [(x - mean_x, y - mean_y) for x, y in points.items()]
-    spread = math.fsum(w * x * x for w, (x, _) in zip(weights, moments, strict=True))
-    rise = math.fsum(w * x * y for w, (x, y) in zip(weights, moments, strict=True))
-    slope = rise / spread
-    return _Line(mean_y - slope * mean_x, slope) if slope > 0 else None
+    mean_x = math.fsum(w * x for w, (x, _) in zip(weights, points, strict=True)) / total
+    mean_y = math.fsum(w * y for w, (_, y) in zip(weights, points, strict=True)) / total
+    moments = [(w, x - mean_x, y - mean_y) for w, (x, y) in zip(weights, points, strict=True)]
+    spread = math.fsum(w * x * x for w, x, _ in moments)
+    rise = math.fsum(w * x * y for w, x, y in moments)
+    if spread <= 0 or rise <= 0:
+        return None
+    return _Line(mean_y - rise / spread * mean_x, rise / spread)
 
 
-def _error(staircase: Staircase, line: _Line, later: Mapping[int, float]) -> float:
-    """Mean relative error with which a staircase predicts `later` times, the worst tenth aside."""
-    errors = sorted(
-        abs((line.start + line.slope * staircase.effective(count)) / time - 1)
-        for count, time in later.items()
-    )
+def _error(staircase: Staircase, later: Mapping[int, float]) -> float:
+    """Mean relative error of `later` times from a line over effective channels.
+
+    A line of their own, since time may grow faster or slower from some count on, and without the
+    tenth that is furthest off.
+    """
+    points = [(staircase.effective(count), time) for count, time in later.items()]
+    line = _line(points)
+    if line is None:
+        return math.inf
+    errors = sorted(abs((line.start + line.slope * x) / time - 1) for x, time in points)
     return statistics.fmean(errors[: math.ceil(len(errors) * 0.9)])
