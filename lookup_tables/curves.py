@@ -31,7 +31,7 @@ _DEVIATIONS = statistics.NormalDist().inv_cdf((1 + COVERAGE) / 2)
 _MIN_POINTS = {1: 3, 2: 4, 3: 5}
 
 # Channel counts outside the measured ones by more than this factor are not guessed at.
-_BEYOND = 1.25
+_BEYOND = 1.5
 
 # A value that may be off by more is none.
 _MAX_ERROR = 0.35
@@ -81,7 +81,7 @@ class Curves:
         self._members: dict[Kernel, Member | None] = {}
         self._points: dict[Family, dict[Channels, tuple[float, float]]] = defaultdict(dict)
         for kernel, value in values.items():
-            place = self._member(kernel)
+            place = self.place(kernel)
             if place is not None:
                 self._points[place.family][place.channels] = value
         self._curves: dict[Family, Curve] = {}
@@ -100,13 +100,23 @@ class Curves:
                 value, error = self._values[kernel]
                 answers[kernel] = Estimate(value, error, measured=True)
                 continue
-            place = self._member(kernel)
+            place = self.place(kernel)
             curve = None if place is None else self.curve(place.family)
             if place is not None and curve is not None and curve.reaches(place.channels, _BEYOND):
                 asked[place.family][place.channels] = kernel
         for family, members in asked.items():
             answers.update(self._interpolated(family, members))
         return answers
+
+    def place(self, kernel: Kernel) -> Member | None:
+        """The family of `kernel` and its place in it; None where it has none."""
+        if kernel not in self._members:
+            self._members[kernel] = member(kernel)
+        return self._members[kernel]
+
+    def measured(self, kernel: Kernel) -> bool:
+        """Whether `kernel` is among the values given."""
+        return kernel in self._values
 
     def curve(self, family: Family) -> Curve | None:
         """The curve of `family`; None where too few of its members were measured."""
@@ -167,11 +177,6 @@ class Curves:
             for kernel, value, deviation in zip(members.values(), values, deviations, strict=True)
             if widen * deviation <= _MAX_ERROR
         }
-
-    def _member(self, kernel: Kernel) -> Member | None:
-        if kernel not in self._members:
-            self._members[kernel] = member(kernel)
-        return self._members[kernel]
 
 
 def _kind(family: Family) -> _Kind:
