@@ -113,6 +113,12 @@ class Guesses:
                 families[self._family(kernel)] += answer.latency_us * answer.relative_error
         return math.hypot(*families.values())
 
+    def new_error_us(self, kernels: Iterable[Kernel], answers: Iterable[Answer]) -> float:
+        """The same of the guesses since the last price: of those before, measuring helps none."""
+        new = {kernel for _, kernel in self._open}
+        pairs = zip(kernels, answers, strict=True)
+        return self.error_us((kernel, answer) for kernel, answer in pairs if kernel in new)
+
     def accept(self) -> None:
         """A price was made of all guesses so far: they stay."""
         if self._kept is not None and self._open:
