@@ -87,6 +87,7 @@ def test_files_of_the_results(reference: Reference) -> None:
         "job.json",
         "journal",
         "lock",
+        "prices.jsonl",
         "report.html",
     }
     for network in result(job)["networks"]:
