@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from lookup_tables.curve import Channels, Curve, Tuning, choose
+from lookup_tables.curve import Channels, Curve, Tuning, choose, spread_out
 from lookup_tables.families import Axis, Family, Member, member
 from lookup_tables.kernel import Kernel
 from lookup_tables.staircase import PLAIN, Staircase
@@ -42,8 +42,9 @@ _PRIOR_SCALE = 1.5
 # As many entries as these, left out in turn, weigh as much as that.
 _PRIOR_COUNT = 20
 
-# Families of an operator whose entries are left out in turn: the largest.
-_MAX_FAMILIES = 16
+# Families of an operator whose entries are left out in turn: the largest, and so many entries each.
+_MAX_FAMILIES = 24
+_THINNED = 16
 
 
 _Kind = tuple[str, str, str]
@@ -124,7 +125,7 @@ class Curves:
             return None
         tuning, _ = self._kind(_kind(family))
         if family not in self._curves:
-            curve = self._untuned(family)
+            curve = Curve(self._points[family], self.staircases(family))
             curve.tune(tuning, curve.likeliest_size(tuning))
             self._curves[family] = curve
         return self._curves[family]
@@ -150,20 +151,25 @@ class Curves:
         if kind not in self._kinds:
             alike = [f for f in self._points if _kind(f) == kind and self._known(f)]
             alike.sort(key=lambda f: (-len(self._points[f]), f.text))
-            curves = {family: self._untuned(family) for family in alike[:_MAX_FAMILIES]}
-            tuning, sizes = choose([curve.likelihoods() for curve in curves.values()])
-            for curve, size in zip(curves.values(), sizes, strict=True):
+            curves = [self._thinned(family) for family in alike[:_MAX_FAMILIES]]
+            tuning, sizes = choose([curve.likelihoods() for curve in curves])
+            for curve, size in zip(curves, sizes, strict=True):
                 curve.tune(tuning, size)
-            self._curves.update(curves)
-            surprises = [each for curve in curves.values() for each in curve.surprises()]
+            surprises = [each for curve in curves for each in curve.surprises()]
             self._kinds[kind] = tuning, _scale(surprises)
         return self._kinds[kind]
 
     def _known(self, family: Family) -> bool:
         return len(self._points.get(family, ())) >= _MIN_POINTS[len(family.axes)]
 
-    def _untuned(self, family: Family) -> Curve:
-        return Curve(self._points[family], self.staircases(family))
+    def _thinned(self, family: Family) -> Curve:
+        """The curve through few points of `family`.
+
+        What others of a dense sweep say of each of its points tells nothing of how well a few do.
+        """
+        points, stairs = self._points[family], self.staircases(family)
+        chosen = spread_out(sorted(points), stairs, _THINNED)
+        return Curve({channels: points[channels] for channels in chosen}, stairs)
 
     def _interpolated(
         self, family: Family, members: Mapping[Channels, Kernel]

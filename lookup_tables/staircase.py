@@ -35,8 +35,8 @@ _LINE_FROM = 1 / 3
 
 # Of tiles that predict the later counts almost equally well the smallest is meant: a multiple of
 # the tile predicts as well, and fits noise a little better.
-_AS_GOOD = 1.25
-_AS_GOOD_BY = 0.003
+_AS_GOOD = 1.2
+_AS_GOOD_BY = 0.002
 
 # No count amounts to less than this, however a line through the steps runs.
 _LEAST = 0.125

@@ -87,11 +87,10 @@ class Times:
     def _guessed(
         self, quantity: Quantity, kernels: Sequence[Kernel], known: Mapping[Kernel, Answer]
     ) -> dict[Kernel, Answer]:
-        """Interpolated answers for those of `kernels` that are not `known`."""
+        """Interpolated answers for those of `kernels` that are not `known` and can be run."""
         unknown = [kernel for kernel in kernels if kernel not in known]
         if self._guesses is None or not unknown:
             return {}
         with table_errors():
-            guesses = self._guesses.made(quantity, unknown)
-        self.refuse_poisonous(list(guesses))
-        return guesses
+            poisonous = self._store.quarantined(self._platform)
+            return self._guesses.made(quantity, [k for k in unknown if k not in poisonous])

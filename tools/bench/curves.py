@@ -150,11 +150,13 @@ def report_kernels(
         within = statistics.fmean(
             abs(guesses[k].value / truth[k] - 1) <= guesses[k].relative_error for k in kernels
         )
+        bias = statistics.fmean(guesses[k].value / truth[k] - 1 for k in kernels)
         stated = statistics.median(guesses[k].relative_error for k in kernels)
         print(
             f"{quantity:4} {kind:20} {len(kernels):5} kernels: median {_at(errors, 0.5):6.2%},"
             f" p95 {_at(errors, 0.95):6.2%} (linear {_at(plain, 0.5):6.2%},"
-            f" {_at(plain, 0.95):6.2%}); expected {stated:6.2%}, within it {within:6.1%}"
+            f" {_at(plain, 0.95):6.2%}), mean {bias:+6.2%}; expected {stated:6.2%},"
+            f" within it {within:6.1%}"
         )
 
 
@@ -162,23 +164,29 @@ def _at(ordered: Sequence[float], share: float) -> float:
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else math.nan
 
 
-def report_networks(priced: Sequence[Priced], measured: Sequence[float]) -> None:
-    """Print each network and the errors of all."""
-    for each, us in zip(priced, measured, strict=True):
+def report_networks(
+    priced: Sequence[Priced], measured: Sequence[float], exact: Sequence[float]
+) -> None:
+    """Print each network and the errors of all; `exact` are prices with every kernel measured."""
+    for each, us, sum_us in zip(priced, measured, exact, strict=True):
         print(
             f"{each.case.name:12} measured {us:9.1f} us, interpolated {each.latency_us:9.1f} us"
-            f" +-{each.error_us / each.latency_us:5.1%}: {each.latency_us / us - 1:+6.1%};"
+            f" +-{each.error_us / each.latency_us:5.1%}: {each.latency_us / us - 1:+6.1%},"
+            f" {each.latency_us / sum_us - 1:+6.1%} from the sum of its kernels;"
             f" {each.interpolated:4.0%} of {len(each.case.kernels)} kernels not in the table"
         )
-    print(
-        "interpolated tables, "
-        + summary(
-            [
-                Error(each.case.name, us, each.latency_us)
-                for each, us in zip(priced, measured, strict=True)
-            ]
-        )
-    )
+    names = [each.case.name for each in priced]
+    prices = [each.latency_us for each in priced]
+    for title, truth, guess in (
+        ("interpolated against measured", measured, prices),
+        ("every kernel measured against measured", measured, exact),
+        ("interpolated against every kernel measured", exact, prices),
+    ):
+        errors = [Error(*each) for each in zip(names, truth, guess, strict=True)]
+        bias = statistics.fmean(error.relative for error in errors)
+        print(f"{title}, {summary(errors)}, mean {bias:+.2%}")
+    within = [abs(e.latency_us - us) <= e.error_us for e, us in zip(priced, exact, strict=True)]
+    print(f"within the expected error of the sum of their kernels: {statistics.fmean(within):.0%}")
 
 
 def main() -> None:
@@ -226,10 +234,13 @@ def main() -> None:
         }
         if len(priced) < 2:
             raise SystemExit("too few of the tested versions have a price; ask about more")
-        report_networks(priced, whole(store, device, priced))
+        measured = whole(store, device, priced)
         table = TableLatency(store, platform)
         lack = Missing.together(table.answers(each.case.kernels)[1] for each in priced)
         measure_missing(store, device, Missing(everything, cold=lack.cold))
+        table = TableLatency(store, platform)
+        exact = [table.price(each.case.kernels)["latency"].value for each in priced]
+        report_networks(priced, measured, exact)
         entries = store.entries(platform, everything)
         truth = {
             Quantity.HOT: {k: e.latency_us for k, e in entries.items()},
