@@ -33,8 +33,8 @@ _MIN_POINTS = {1: 3, 2: 4, 3: 5}
 # Channel counts outside the measured ones by more than this factor are not guessed at.
 _BEYOND = 1.5
 
-# A value that may be off by more is none.
-_MAX_ERROR = 0.35
+# A value that may be off by more than half is none.
+_MAX_ERROR = 0.5
 
 # Before a platform's own entries have shown better, curves are off by this much more than they say.
 _PRIOR_SCALE = 1.5
@@ -166,10 +166,11 @@ class Curves:
         """The curve through few points of `family`.
 
         What others of a dense sweep say of each of its points tells nothing of how well a few do.
+        Counts on the tile are as rare among them as among those that will be asked about.
         """
-        points, stairs = self._points[family], self.staircases(family)
-        chosen = spread_out(sorted(points), stairs, _THINNED)
-        return Curve({channels: points[channels] for channels in chosen}, stairs)
+        points = self._points[family]
+        chosen = spread_out(sorted(points), [PLAIN] * len(family.axes), _THINNED)
+        return Curve({channels: points[channels] for channels in chosen}, self.staircases(family))
 
     def _interpolated(
         self, family: Family, members: Mapping[Channels, Kernel]
