@@ -28,7 +28,7 @@ lint: $(VENV)/.installed  ## Style, types and the direction of imports.
 	$(BIN)/lint-imports
 
 test-long: $(VENV)/.installed $(OTHER)/.installed  ## The same tests with many more examples, kills and mutants.
-	STORE_MODEL_EXAMPLES=2000 STORE_MODEL_STEPS=50 TABLE_KILLS=100 ADAPT_LONG=1 \
+	STORE_MODEL_EXAMPLES=2100 STORE_MODEL_STEPS=50 TABLE_KILLS=100 ADAPT_LONG=1 \
 		$(BIN)/python -m pytest -q
 
 bench: $(VENV)/.installed  ## Every benchmark, one after the other; half an hour and more.

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _EPILOG = """Exit codes: 0 done; 2 usage; 3 the budget cannot be met; 4 device; 5 bad model, data
-or job; 6 lookup table; 75 busy; 130 interrupted (resume with `adapt resume`)."""
+or job; 6 lookup table; 7 tables are left stale; 75 busy; 130 interrupted (resume a job with
+`adapt resume`)."""
 
 _TABLES_HELP = "File with the lookup tables.  [default: that of the configuration]"
 

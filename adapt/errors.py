@@ -6,6 +6,7 @@
     ├── DeviceError            4   the device or its agent cannot be used, or stopped answering
     ├── InputError             5   a bad model, data set or job folder
     ├── TableError             6   a lookup table that cannot be read or written
+    ├── Stale                  7   entries of a lookup table are left that are out of date
     ├── Busy                  75   somebody else holds the device or the job
     └── Interrupted          130   Ctrl-C; the job can be resumed
 
@@ -23,6 +24,7 @@ __all__ = [
     "DeviceError",
     "InputError",
     "Interrupted",
+    "Stale",
     "TableError",
     "UsageError",
 ]
@@ -70,6 +72,12 @@ class TableError(AdaptError):
     """A lookup table that cannot be read or written."""
 
     exit_code = 6
+
+
+class Stale(AdaptError):
+    """Entries are left out of date: the time limit came first, or kernels could not be measured."""
+
+    exit_code = 7
 
 
 class Busy(AdaptError):

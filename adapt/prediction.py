@@ -7,8 +7,10 @@ never counted as nothing.
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +21,6 @@ from adapt.errors import InputError
 from adapt.fleet.device import Device, MeasureOptions
 from adapt.refresh import OnProgress, measure_missing
 from adapt.tflite.graph import Node, OperatorGraph
-from adapt.tflite.quantities import weight_bytes
 from adapt.tflite.reader import read_model
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Rejected
@@ -36,6 +37,17 @@ _ROUNDS = 4
 _FREE = "left out by the runtime beside its neighbour"
 
 _HOT = "as if its weights were in the cache: its cold time is not known"
+
+
+# A network of thousands of kernels, new to a slow phone, is measured within this; seconds. A file
+# made to keep a device busy for days is not.
+MEASURING_S = 1800.0
+
+_LATE = f"not measured within {MEASURING_S / 60:.0f} minutes; run again to go on"
+
+
+class _TimeIsUp(Exception):
+    """Raised out of a report of progress."""
 
 
 class Origin(StrEnum):
@@ -134,23 +146,26 @@ def predict(
     """Price the network `graph` on the platform that `options` select on `device`.
 
     Kernels that the table lacks are measured and recorded with `measure`, else they are
-    interpolated, or stay unknown where too little is known of their like. Raises DeviceError or
-    Busy where the device cannot be used, TableError where the table cannot.
+    interpolated, or stay unknown where too little is known of their like; so does what is not
+    measured within MEASURING_S. Raises DeviceError or Busy where the device cannot be used,
+    TableError where the table cannot.
     """
     options = options or MeasureOptions()
     nodes = graph.operators
     kernels = [node.kernel for node in nodes if node.supported]
-    others = sum(weight_bytes(node.kernel) for node in nodes if not node.supported)
+    others = sum(graph.constant_bytes(node) for node in nodes if not node.supported)
     platform = device.platform(options.backend, options.threads, options.core_mask)
     failed: dict[Kernel, Rejected] = {}
     table = TableLatency(store, platform, max_error=None if measure else math.inf)
     answers, lack = table.answers(kernels, other_weights=others)
+    watch = _Watch(on_progress)
     # What is measured can show what else is missing: the size of the cache, then cold times.
     for _ in range(_ROUNDS if measure else 0):
-        if not lack:
+        if not lack or watch.is_late:
             break
-        done = measure_missing(store, device, lack, options=options, on_progress=on_progress)
-        failed |= done.failed
+        with suppress(_TimeIsUp):
+            done = measure_missing(store, device, lack, options=options, on_progress=watch)
+            failed |= done.failed
         table = TableLatency(store, platform)
         answers, lack = table.answers(kernels, other_weights=others)
         lack = Missing(
@@ -165,16 +180,37 @@ def predict(
     call = TableLatency(store, platform).call
     return _sum(
         platform,
-        _operators(nodes, iter(answers), failed),
+        _operators(nodes, iter(answers), failed, late=watch.is_late),
         call.latency_us,
         call.latency_us * call.relative_error,
     )
+
+
+class _Watch:
+    """Passes progress on until the time for measuring is up, then stops what reports it."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._on_progress = on_progress
+        self._deadline = time.monotonic() + MEASURING_S
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() >= self._deadline
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(done, total)
+        if self.is_late:
+            raise _TimeIsUp
 
 
 def _operators(
     nodes: Sequence[Node],
     answers: Iterator[Answer | None],
     failed: Mapping[Kernel, Rejected],
+    *,
+    late: bool,
 ) -> list[Operator]:
     """What is known of each operator; `answers` are those of the supported ones, in order."""
     result = []
@@ -194,7 +230,8 @@ def _operators(
             why = f"{failed[kernel].reason}: {failed[kernel].detail}"
             result.append(Operator(index, kernel, Origin.FAILED, detail=why))
         else:
-            result.append(Operator(index, kernel, Origin.MISSING))
+            why = _LATE if late else ""
+            result.append(Operator(index, kernel, Origin.MISSING, detail=why))
     return result
 
 

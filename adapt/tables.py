@@ -11,17 +11,22 @@ from pathlib import Path
 
 from adapt.cost.table import open_table, table_errors
 from adapt.errors import InputError, TableError, UsageError
-from lookup_tables import checks, exchange, survey
+from lookup_tables import checks, exchange, row_files, survey
+from lookup_tables.families import member
 from lookup_tables.kernel import Kernel, Platform, TextError
+from lookup_tables.parquet import ParquetUnavailable
 from lookup_tables.store import Store
 
 __all__ = [
     "check_table",
     "existing_table",
     "export_table",
+    "export_text",
+    "find_axis",
     "find_kernel",
     "find_platforms",
     "import_table",
+    "replacing",
 ]
 
 _KEY = re.compile("[0-9a-f]{4,32}")
@@ -77,27 +82,76 @@ def find_kernel(store: Store, name: str) -> Kernel:
     return found[0]
 
 
-def export_table(store: Store, platform: str | None) -> tuple[str, int]:
-    """The table as CSV, of the platform whose key begins with `platform` or of all; its rows."""
-    chosen = find_platforms(store, platform)[0] if platform is not None else None
+def find_axis(kernel: Kernel, name: str) -> int:
+    """The number of the axis of channels called `name`; UsageError where the kernel has none."""
+    found = member(kernel)
+    if found is None:
+        raise UsageError(f"nobody knows what the channels of {kernel.op} are", f"It is {kernel}.")
+    names = [axis.name for axis in found.family.axes]
+    if name not in names:
+        raise UsageError(
+            f"{kernel.op} has no axis {name}", f"Its axes of channels are: {', '.join(names)}."
+        )
+    return names.index(name)
+
+
+def export_text(store: Store, platform: str | None) -> str:
+    """The table as CSV, of the platform whose key begins with `platform` or of all."""
     text = io.StringIO(newline="")
-    count = exchange.write(exchange.export_rows(store, chosen), text)
-    return text.getvalue(), count
+    row_files.write(_exported(store, platform), text)
+    return text.getvalue()
 
 
-def import_table(path: Path, csv: Path, source: str | None) -> exchange.Imported:
-    """Merge the file `csv` into the table file at `path`, made if there is none; all or nothing.
+def export_table(store: Store, platform: str | None, target: Path) -> int:
+    """Write the same to the file `target`, as Parquet where its name ends so; the number of rows.
 
-    `source` names rows that name none, by default the file's stem. InputError, with line and
-    column, where the file is not understood.
+    What was in the file stays there until all is written.
+    """
+    found = _exported(store, platform)
+    with replacing(target) as beside, _formats():
+        return row_files.write_file(found, beside, as_parquet=row_files.is_parquet(target))
+
+
+def _exported(store: Store, platform: str | None) -> list[exchange.Row]:
+    chosen = find_platforms(store, platform)[0] if platform is not None else None
+    return exchange.export_rows(store, chosen)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A path beside `target`, whose file takes its place at the end."""
+    beside = target.with_name(f"{target.name}.part")
+    try:
+        yield beside
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _formats() -> Iterator[None]:
+    try:
+        yield
+    except ParquetUnavailable as error:
+        raise UsageError(
+            str(error), "`pip install 'adaptd[parquet]'`, or give a file name with .csv."
+        ) from error
+
+
+def import_table(path: Path, rows: Path, source: str | None) -> exchange.Imported:
+    """Merge the file `rows` into the table file at `path`, made if there is none; all or nothing.
+
+    `source` names rows that name none, by default the file's stem. InputError, with the line or row
+    and column, where the file is not understood.
     """
     now = time.time()
     try:
-        with csv.open(newline="", encoding="utf-8") as file:
-            found = exchange.read(file, source=csv.stem if source is None else source, now=now)
+        with _formats():
+            source = rows.stem if source is None else source
+            found = row_files.read_file(rows, source=source, now=now)
     except exchange.ExchangeError as error:
         raise InputError(
-            f"{csv}: {error}", "Give a file of `adapt tables export`; nothing was imported."
+            f"{rows}: {error}", "Give a file of `adapt tables export`; nothing was imported."
         ) from error
     with open_table(path) as store, table_errors():
         return exchange.merge(store, found, now)

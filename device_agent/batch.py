@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +30,11 @@ HANG_SECONDS = 20.0
 OVERRUN_HANGS = 2
 # ...and then have this long, of which TensorFlow, the slowest runtime, takes 12 s to load.
 RETRY_MS = 15_000
-# The runtime's libraries and thread stacks map about 1 GiB; the rest is for models.
-ADDRESS_SPACE = 6 << 30
+# The runtime's libraries and thread stacks map about this much; the rest is for models. A model
+# that asks for more, or for most of a small device's memory, is refused rather than served.
+LIBRARY_SPACE = 1 << 30
+MODEL_SPACE = 5 << 30
+MODEL_SHARE = 0.6
 # Start-up and loading, beside the time limit.
 SPARE_CPU_SECONDS = 30
 MAX_DETAIL = 500
@@ -226,11 +230,21 @@ class Batch:
             window_us=options.window_us,
             start_ns=self._start_ns,
             deadline_ns=deadline_ns,
-            address_space=ADDRESS_SPACE,
+            address_space=address_space(memory_bytes()),
             cpu_seconds=(seconds + SPARE_CPU_SECONDS) * options.threads,
             models=[entry.header() for entry in entries],
         )
         return [job.line(), *(entry.model.content for entry in entries)]
+
+
+def memory_bytes() -> int:
+    """Physical memory of the device."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def address_space(memory: int) -> int:
+    """Bytes that a worker may map on a device with so much memory."""
+    return LIBRARY_SPACE + min(MODEL_SPACE, int(MODEL_SHARE * memory))
 
 
 def _in_ms(milliseconds: float) -> int:

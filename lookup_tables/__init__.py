@@ -11,6 +11,7 @@ from lookup_tables.quality import Accepted, Reason, Rejected, Window, judge
 from lookup_tables.records import (
     BatchRecord,
     ColdResult,
+    Drift,
     Entry,
     Fact,
     KernelResult,
@@ -29,6 +30,7 @@ __all__ = [
     "Accepted",
     "BatchRecord",
     "ColdResult",
+    "Drift",
     "Entry",
     "Fact",
     "Kernel",

@@ -66,6 +66,19 @@ _COLD = """
       AND (cold.kernel_id <> entry.kernel_id OR batch.platform_id <> entry.platform_id)
 """
 
+# The newest cold measurement likewise.
+_NOT_NEWEST_COLD = """
+    SELECT kernel.key, platform.key
+    FROM (SELECT batch.platform_id, cold.kernel_id, max(cold.id) AS newest
+          FROM cold_measurement AS cold JOIN batch ON batch.id = cold.batch_id
+          GROUP BY batch.platform_id, cold.kernel_id) AS latest
+    JOIN kernel ON kernel.id = latest.kernel_id
+    JOIN platform ON platform.id = latest.platform_id
+    LEFT JOIN entry ON entry.platform_id = latest.platform_id
+                   AND entry.kernel_id = latest.kernel_id
+    WHERE entry.cold_measurement_id IS NOT latest.newest
+"""
+
 
 def verify(store: Store) -> list[str]:
     """Everything that is wrong with the file, a line each; empty for a sound one."""
@@ -86,7 +99,7 @@ def _references(database: Database) -> Iterator[str]:
     for (key,) in database.execute(_UNUSED_KERNELS):
         yield f"kernel {key} is orphaned: no measurement, rejection or import is about it"
     for (key,) in database.execute(_UNUSED_PLATFORMS):
-        yield f"platform {key} is orphaned: no batch or import belongs to it"
+        yield f"platform {key} is orphaned: no batch, import or fact belongs to it"
 
 
 def _texts(database: Database) -> Iterator[str]:
@@ -124,3 +137,5 @@ def _entries(database: Database) -> Iterator[str]:
         yield f"the entry of kernel {kernel} on {platform} is not its newest measurement"
     for kernel, platform in database.execute(_COLD):
         yield f"the cold time of kernel {kernel} on {platform} is not that of a measurement of it"
+    for kernel, platform in database.execute(_NOT_NEWEST_COLD):
+        yield f"the cold time of kernel {kernel} on {platform} is not its newest"

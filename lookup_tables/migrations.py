@@ -236,4 +236,36 @@ def add_cold_times_and_facts(database: Database) -> None:
         _append_only(database, table)
 
 
+# `op` and `dtype` of a drift are empty where it is one of all kernels. `since` is when the first
+# measurement that shows it began: entries from before are not to be trusted.
+_V4_TABLES = """
+CREATE TABLE kernel_usage (
+    platform_id INTEGER NOT NULL REFERENCES platform (id),
+    kernel_id INTEGER NOT NULL REFERENCES kernel (id),
+    uses INTEGER NOT NULL CHECK (uses > 0),
+    last_used REAL NOT NULL,
+    PRIMARY KEY (platform_id, kernel_id)
+) STRICT, WITHOUT ROWID
+
+CREATE TABLE drift (
+    id INTEGER PRIMARY KEY,
+    platform_id INTEGER NOT NULL REFERENCES platform (id),
+    op TEXT NOT NULL,
+    dtype TEXT NOT NULL CHECK ((op = '') = (dtype = '')),
+    ratio REAL NOT NULL CHECK (ratio > 0 AND ratio < 1e9),
+    since REAL NOT NULL,
+    evidence TEXT NOT NULL CHECK (json_valid(evidence))
+) STRICT
+
+CREATE INDEX drift_platform ON drift (platform_id)
+"""
+
+
+@_migration(4)
+def add_uses_and_drifts(database: Database) -> None:
+    """Version 4: what refreshing a table goes by, the uses of kernels and the drifts noticed."""
+    _run(database, _V4_TABLES)
+    _append_only(database, "drift")
+
+
 VERSION = len(_MIGRATIONS)

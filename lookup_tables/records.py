@@ -11,6 +11,7 @@ from lookup_tables.quality import Accepted, Reason, Rejected, Window
 __all__ = [
     "BatchRecord",
     "ColdResult",
+    "Drift",
     "Entry",
     "Fact",
     "KernelResult",
@@ -116,6 +117,7 @@ class Entry:
         cold_us: its time where it does not find its weights in the cache, microseconds; None where
             that was not measured.
         cold_error: stated error as a share of `cold_us`.
+        cold_at: when it was measured, seconds since 1970.
     """
 
     latency_us: float
@@ -126,6 +128,7 @@ class Entry:
     source: str = ""
     cold_us: float | None = None
     cold_error: float | None = None
+    cold_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,24 @@ class Fact:
 
     value: float
     learnt_at: float
+    evidence: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A platform became slower or faster than its entries say.
+
+    Attributes:
+        op, dtype: of the kernels that did; both empty where all did.
+        ratio: of new time by old.
+        since: when this began to be measured, seconds since 1970; entries from before are outdated.
+        evidence: the measurements behind it, as a JSON object.
+    """
+
+    op: str
+    dtype: str
+    ratio: float
+    since: float
     evidence: JsonObject
 
 

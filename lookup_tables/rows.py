@@ -30,20 +30,21 @@ from lookup_tables.records import (
 _OWN = """
     SELECT kernel.text, kernel.key, entry.latency_us, entry.relative_error,
            measurement.null_us, batch.id, batch.host_time, '',
-           entry.cold_us, cold_measurement.relative_error
+           entry.cold_us, cold_measurement.relative_error, cold_batch.host_time
     FROM platform
     JOIN entry ON entry.platform_id = platform.id
     JOIN kernel ON kernel.id = entry.kernel_id
     JOIN measurement ON measurement.id = entry.measurement_id
     JOIN batch ON batch.id = measurement.batch_id
     LEFT JOIN cold_measurement ON cold_measurement.id = entry.cold_measurement_id
+    LEFT JOIN batch AS cold_batch ON cold_batch.id = cold_measurement.batch_id
     WHERE platform.key = :platform
 """
 
 # The newest import of each kernel that has no entry of its own.
 _IMPORTED = """
     SELECT kernel.text, kernel.key, imported.latency_us, imported.relative_error,
-           imported.null_us, 0, imported.measured_at, imported.source, NULL, NULL
+           imported.null_us, 0, imported.measured_at, imported.source, NULL, NULL, NULL
     FROM platform
     JOIN imported ON imported.platform_id = platform.id
     JOIN kernel ON kernel.id = imported.kernel_id

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from sqlite_utils import Database
 
-from lookup_tables import rows
+from lookup_tables import rows, upkeep
 from lookup_tables.connection import BUSY_TIMEOUT_S, Connection
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import (
@@ -28,6 +28,7 @@ from lookup_tables.quality import (
 from lookup_tables.records import (
     BatchRecord,
     ColdResult,
+    Drift,
     Entry,
     Fact,
     JsonObject,
@@ -156,6 +157,30 @@ class Store:
         """What was learnt of `platform`, by name; the newest of each."""
         with self.connection.read() as database:
             return rows.facts(database, platform)
+
+    def record_uses(self, platform: Platform, kernels: Iterable[Kernel]) -> None:
+        """Count one more use, now, of each of `kernels` that the table knows.
+
+        To be called once for many, such as all that a job asked for: it is what tells which entries
+        are worth keeping fresh first, and no log.
+        """
+        with self.connection.write() as database:
+            upkeep.add_uses(database, platform, kernels, self._clock())
+
+    def uses(self, platform: Platform) -> dict[Kernel, int]:
+        """How often each kernel was used on `platform`; those that never were are left out."""
+        with self.connection.read() as database:
+            return upkeep.uses(database, platform)
+
+    def record_drift(self, platform: Platform, drift: Drift) -> None:
+        """Keep that `platform` has drifted."""
+        with self.connection.write() as database:
+            upkeep.insert_drift(database, platform, drift)
+
+    def drifts(self, platform: Platform) -> list[Drift]:
+        """Every drift of `platform` that was noticed, oldest first."""
+        with self.connection.read() as database:
+            return upkeep.drifts(database, platform)
 
     def null_time(self, platform: Platform) -> NullTime | None:
         """Median of the null times subtracted from the platform's entries; None without entries.

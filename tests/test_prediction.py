@@ -110,6 +110,32 @@ def test_what_cannot_be_timed_alone_is_its_own_term(local: LocalDevice, store: S
     assert not prediction.nothing_known
 
 
+def test_weights_of_a_type_that_kernels_lack(local: LocalDevice, store: Store) -> None:
+    model = schema.ModelT.InitFromPackedBuf(write_kernel(DENSE), 0)
+    model.subgraphs[0].tensors[1].type = schema.TensorType.INT4
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    graph = read_model(bytes(builder.Output()))
+    assert graph.constant_bytes(graph.operators[0]) == (8 * 64 + 8) * 4
+    prediction = predict(graph, store, local, options=OPTIONS, measure=False)
+    assert [o.origin for o in prediction.operators] == [Origin.UNSUPPORTED]
+    assert prediction.unknown_by_name == {"FULLY_CONNECTED": 1}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01])
+def test_measuring_ends_when_its_time_is_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Before the first batch, and during it."""
+    graph = read_model(write_kernel(DENSE))
+    monkeypatch.setattr("adapt.prediction.MEASURING_S", seconds)
+    with LocalDevice() as device:
+        (operator,) = predict(graph, store, device, options=OPTIONS).operators
+    assert (operator.origin, operator.latency_us) == (Origin.MISSING, None)
+    assert "run again" in operator.detail
+    assert store.platforms() == []
+
+
 def test_what_the_runtime_refuses_is_not_counted(local: LocalDevice, store: Store) -> None:
     tensor = Tensor("bool", (1, 4))
     graph = read_model(write_kernel(make_kernel("LOGISTIC", [tensor], [tensor])))
@@ -118,6 +144,15 @@ def test_what_the_runtime_refuses_is_not_counted(local: LocalDevice, store: Stor
         (operator,) = prediction.operators
         assert (operator.origin, operator.latency_us) == (Origin.FAILED, None)
         assert "refused" in operator.detail
+
+
+def test_a_model_that_unfolds_in_memory_is_refused(local: LocalDevice, store: Store) -> None:
+    """A file of some hundred bytes whose operator makes 32 GiB of four numbers."""
+    times = Tensor("int32", (2,), True, (1 << 14, 1 << 17))
+    operands = [Tensor("float32", (1, 4)), times]
+    tile = make_kernel("TILE", operands, [Tensor("float32", (1, 8))])
+    (operator,) = predict(read_model(write_kernel(tile)), store, local, options=OPTIONS).operators
+    assert operator.origin == Origin.FAILED
 
 
 def mutant(content: bytes, chance: np.random.Generator) -> bytes:

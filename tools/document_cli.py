@@ -5,7 +5,7 @@ A test compares the file with what this gives, so it cannot go stale.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -65,26 +65,30 @@ _SETTINGS = {
 
 def page() -> str:
     """The whole page."""
-    sections = [_INTRODUCTION, *map(_command_section, sorted(main.commands.values(), key=_name))]
+    above = click.Context(main, info_name="adapt", **main.context_settings)
+    sections = [_INTRODUCTION, *_sections(main, above)]
     sections += [_RESUMING, _JSON, _exit_codes(), _configuration()]
     return "\n".join(sections)
 
 
-def _name(command: click.Command) -> str:
-    return command.name or ""
+def _sections(group: click.Group, above: click.Context) -> Iterator[str]:
+    """A section for each command of `group`, and after it for those below it."""
+    for name, command in sorted(group.commands.items()):
+        with click.Context(command, info_name=name, parent=above) as context:
+            yield _section(command, context)
+            if isinstance(command, click.Group):
+                yield from _sections(command, context)
 
 
-def _command_section(command: click.Command) -> str:
-    above = click.Context(main, info_name="adapt", **main.context_settings)
-    with click.Context(command, info_name=command.name, parent=above) as context:
-        usage = " ".join(command.collect_usage_pieces(context))
-        records = [
-            record
-            for parameter in command.get_params(context)
-            if isinstance(parameter, click.Option)
-            and (record := parameter.get_help_record(context)) is not None
-        ]
-    lines = [f"## `adapt {command.name} {usage}`", "", command.help or "", ""]
+def _section(command: click.Command, context: click.Context) -> str:
+    usage = " ".join(command.collect_usage_pieces(context))
+    records = [
+        record
+        for parameter in command.get_params(context)
+        if isinstance(parameter, click.Option)
+        and (record := parameter.get_help_record(context)) is not None
+    ]
+    lines = [f"## `{context.command_path} {usage}`", "", command.help or "", ""]
     return "\n".join([*lines, *_table(("option", "meaning"), records), ""])
 
 

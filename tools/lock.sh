@@ -14,6 +14,6 @@ lock() {
     "$uv" pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
         --no-emit-index-url --constraint "$constraints" "$@" pyproject.toml -o "$out" > /dev/null
 }
-lock requirements.lock --python-version 3.11 --extra agent --extra host --extra dev
+lock requirements.lock --python-version 3.11 --extra agent --extra host --extra parquet --extra dev
 # tflite-runtime has no wheel past Python 3.11 and needs numpy 1.
 lock requirements-tflite-runtime.lock --python-version 3.11 --extra agent-tflite-runtime

@@ -1,8 +1,14 @@
-"""Commands that look at tables and networks. None of them needs TensorFlow."""
+"""Commands about tables and networks that need no TensorFlow."""
 
+from adapt.commands.learn import learn
 from adapt.commands.networks import measure, predict
+from adapt.commands.refresh import refresh
+from adapt.commands.show import show
 from adapt.commands.tables import tables
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (tables, predict, measure)
+tables.add_command(learn)
+tables.add_command(show)
+
+COMMANDS = (tables, predict, measure, refresh)

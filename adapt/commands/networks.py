@@ -2,98 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapt.commands.device import bench, device_options, measure_options
 from adapt.commands.terminal import (
     UNKNOWN,
     columns,
     json_text,
     percent,
     progress,
-    table_file,
     us,
 )
-from adapt.errors import UsageError
 
 if TYPE_CHECKING:
-    from adapt.fleet.device import MeasureOptions
-    from adapt.fleet.local import LocalDevice
     from adapt.prediction import Prediction
-    from lookup_tables.store import Store
 
 __all__ = ["measure", "predict"]
-
-
-def _device_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which device, how it runs a network, and which table; as of `adapt run`."""
-    options = [
-        click.option("--device", default="local", show_default=True, help="The device."),
-        click.option(
-            "--backend",
-            type=click.Choice(["xnnpack", "builtin"]),
-            default="xnnpack",
-            show_default=True,
-            help="Kernels of its runtime.",
-        ),
-        click.option(
-            "--device-threads",
-            type=click.IntRange(1, 64),
-            default=1,
-            show_default=True,
-            help="Its threads.",
-        ),
-        click.option(
-            "--core-mask", default="0", show_default=True, help="Its cores, bit i for CPU i."
-        ),
-        click.option(
-            "--agent-python",
-            type=click.Path(path_type=Path),
-            default=None,
-            help="Python that runs the agent, for another runtime.",
-        ),
-        click.option("--tables", type=click.Path(path_type=Path), help="Table file."),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _measure_options(chosen: dict[str, Any]) -> MeasureOptions:
-    from adapt.fleet.device import MeasureOptions
-
-    try:
-        core_mask = int(chosen["core_mask"], 0)
-    except ValueError:
-        core_mask = -1
-    if not 0 <= core_mask < 1 << 64:
-        raise UsageError(f"not a core mask: {chosen['core_mask']!r}", "Give a number such as 0xf0.")
-    return MeasureOptions(
-        backend=chosen["backend"], threads=chosen["device_threads"], core_mask=core_mask
-    )
-
-
-@contextmanager
-def _bench(chosen: dict[str, Any]) -> Iterator[tuple[Store, LocalDevice]]:
-    """The table and the device that the options name."""
-    from adapt.config import load_config
-    from adapt.cost.table import open_table
-    from adapt.fleet.claim import claimed
-
-    agent = chosen["agent_python"]
-    python = agent.absolute() if agent else None
-    home = load_config().home
-    with (
-        claimed(chosen["device"], home=home, agent_python=python) as device,
-        open_table(table_file(chosen["tables"])) as store,
-    ):
-        yield store, device
 
 
 @click.command()
@@ -104,15 +32,15 @@ def _bench(chosen: dict[str, Any]) -> Iterator[tuple[Store, LocalDevice]]:
     show_default=True,
     help="Measure the kernels that the table lacks.",
 )
-@_device_options
+@device_options
 def predict(model: Path, measure_missing: bool, as_json: bool, **chosen: Any) -> None:
     """Price MODEL, any .tflite file, operator by operator."""
     from adapt.prediction import predict as price
     from adapt.prediction import read_file
 
-    options = _measure_options(chosen)
+    options = measure_options(chosen)
     _, graph = read_file(model)
-    with _bench(chosen) as (store, device), progress("measuring kernels on the device") as show:
+    with bench(chosen) as (store, device), progress("measuring kernels on the device") as show:
         prediction = price(
             graph,
             store,
@@ -188,15 +116,15 @@ def _prediction_text(prediction: Prediction) -> str:
 
 @click.command()
 @click.argument("models", type=click.Path(path_type=Path), nargs=-1, required=True)
-@_device_options
+@device_options
 def measure(models: tuple[Path, ...], as_json: bool, **chosen: Any) -> None:
     """Time MODELS, .tflite files, as a whole and side by side."""
     from adapt.prediction import read_file
     from adapt.refresh import measure_networks
 
-    options = _measure_options(chosen)
+    options = measure_options(chosen)
     contents = [read_file(model)[0] for model in models]
-    with _bench(chosen) as (store, device), progress("measuring networks on the device") as show:
+    with bench(chosen) as (store, device), progress("measuring networks on the device") as show:
         platform = device.platform(options.backend, options.threads, options.core_mask)
         latencies = measure_networks(store, device, contents, options=options, on_progress=show)
     measured = list(zip(models, latencies, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,48 +11,47 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapt.commands.terminal import (
-    UNKNOWN,
     columns,
     date,
     json_text,
     percent,
+    short_key,
     table_file,
-    us,
 )
 
 if TYPE_CHECKING:
-    from lookup_tables.kernel import Kernel, Platform
-    from lookup_tables.records import Entry
-    from lookup_tables.store import Store
-    from lookup_tables.survey import Observation
+    from lookup_tables.survey import Summary
 
-__all__ = ["tables"]
-
-# Digits of a key that are shown: enough to tell the kernels of any real table apart.
-_KEY_DIGITS = 12
+__all__ = ["file_option", "inherited", "json_option", "platform_option", "tables"]
 
 _Command = Callable[..., Any]
 
+# Names of other facts name operators, in capitals.
+_OF_THE_PLATFORM = re.compile("[a-z0-9_]+")
 
-def _file_option(command: _Command) -> _Command:
+
+def file_option(command: _Command) -> _Command:
+    """The table file."""
     return click.option("--tables", "file", type=click.Path(path_type=Path), help="Table file.")(
         command
     )
 
 
-def _json_option(command: _Command) -> _Command:
+def json_option(command: _Command) -> _Command:
+    """Whether to print JSON."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-def _platform_option(command: _Command) -> _Command:
+def platform_option(command: _Command) -> _Command:
+    """One platform of the file."""
     return click.option(
         "--platform", metavar="KEY", help="Only this platform: its key, or how that begins."
     )(command)
 
 
 @click.group(invoke_without_command=True)
-@_file_option
-@_json_option
+@file_option
+@json_option
 @click.pass_context
 def tables(context: click.Context, file: Path | None, as_json: bool) -> None:
     """List the platforms of the lookup tables, or look into them."""
@@ -66,177 +66,85 @@ def tables(context: click.Context, file: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json_text([{"key": each.platform.key, **asdict(each)} for each in found]))
         return
-    head = ("key", "entries", "imported", "measured", "rejected", "batches", "oldest", "newest")
-    rows: list[tuple[str, ...]] = [(*head, "median error", "platform")]
+    click.echo(_summaries_text(found))
+
+
+def _summaries_text(found: list[Summary]) -> str:
+    head = ("key", "entries", "cold", "imported", "measured", "rejected", "batches")
+    rows: list[tuple[str, ...]] = [(*head, "oldest", "newest", "median error", "platform")]
     for summary in found:
         counts = summary.counts
-        numbers = (counts.entries, counts.imported, counts.measurements, counts.rejections)
+        numbers = (counts.entries, summary.cold, counts.imported, counts.measurements)
         rows.append(
             (
-                summary.platform.key[:_KEY_DIGITS],
-                *map(str, (*numbers, counts.batches)),
+                short_key(summary.platform),
+                *map(str, (*numbers, counts.rejections, counts.batches)),
                 date(summary.oldest),
                 date(summary.newest),
                 percent(summary.median_error),
                 str(summary.platform),
             )
         )
-    click.echo(columns(rows, left=(0, 9)))
+    facts = [("learnt of", "fact", "value", "date")]
+    facts += [row for summary in found for row in _fact_rows(summary)]
+    listed = columns(rows, left=(0, 10))
+    return f"{listed}\n\n{columns(facts, left=(0, 1))}" if len(facts) > 1 else listed
 
 
-def _inherited(context: click.Context, file: Path | None, as_json: bool) -> tuple[Path, bool]:
+def _fact_rows(summary: Summary) -> list[tuple[str, ...]]:
+    """Facts of the platform as a whole, and how many there are of kinds of operators."""
+    key = short_key(summary.platform)
+    rows = []
+    of_operators = []
+    for name, fact in summary.facts.items():
+        if _OF_THE_PLATFORM.fullmatch(name):
+            rows.append((key, name, f"{fact.value:,.10g}", date(fact.learnt_at)))
+        else:
+            of_operators.append(fact.learnt_at)
+    if of_operators:
+        count = f"{len(of_operators)} facts"
+        rows.append((key, "of kinds of operators", count, date(max(of_operators))))
+    return rows
+
+
+def inherited(context: click.Context, file: Path | None, as_json: bool) -> tuple[Path, bool]:
     """Options of a subcommand, which may also stand before its name."""
     outer_file, outer_json = context.obj
     return table_file(file or outer_file), as_json or outer_json
 
 
 @tables.command()
-@click.argument("kernel", required=False)
-@_platform_option
-@click.option(
-    "--limit",
-    type=click.IntRange(1),
-    default=20,
-    show_default=True,
-    help="Entries of each platform.",
-)
-@_file_option
-@_json_option
+@click.argument("target", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
+@platform_option
+@file_option
 @click.pass_context
-def show(
-    context: click.Context,
-    kernel: str | None,
-    platform: str | None,
-    limit: int,
-    file: Path | None,
-    as_json: bool,
-) -> None:
-    """Show the entries that cost most, or how KERNEL, a key or a text, was measured."""
-    from adapt.tables import existing_table, find_kernel, find_platforms
+def export(context: click.Context, target: Path, platform: str | None, file: Path | None) -> None:
+    """Write entries and imports to FILE: Parquet if it ends in .parquet, else CSV; - for stdout."""
+    from adapt.tables import existing_table, export_table, export_text
 
-    path, as_json = _inherited(context, file, as_json)
+    path, _ = inherited(context, file, False)
     with existing_table(path) as store:
-        platforms = find_platforms(store, platform)
-        if kernel is None:
-            _show_entries(store, platforms, limit, as_json)
-        else:
-            _show_kernel(store, platforms, find_kernel(store, kernel), as_json)
-
-
-def _show_entries(store: Store, platforms: list[Platform], limit: int, as_json: bool) -> None:
-    found: list[tuple[Platform, list[tuple[Kernel, Entry]]]] = []
-    for platform in platforms:
-        own = store.entries(platform).items()
-        found.append((platform, sorted(own, key=lambda e: (-e[1].latency_us, e[0].text))))
-    if as_json:
-        click.echo(
-            json_text(
-                [
-                    {
-                        "key": platform.key,
-                        "platform": asdict(platform),
-                        "entries": [
-                            {"key": kernel.key, "kernel": kernel.text, **asdict(entry)}
-                            for kernel, entry in entries[:limit]
-                        ],
-                    }
-                    for platform, entries in found
-                ]
-            )
-        )
-        return
-    for platform, entries in found:
-        click.echo(f"{platform.key[:_KEY_DIGITS]}  {platform}: {len(entries)} entries")
-        rows = [("key", "us", "error", "date", "source", "kernel")]
-        rows += [
-            (
-                kernel.key[:_KEY_DIGITS],
-                us(entry.latency_us),
-                percent(entry.relative_error),
-                date(entry.measured_at),
-                entry.source or "measured",
-                kernel.text,
-            )
-            for kernel, entry in entries[:limit]
-        ]
-        click.echo(columns(rows, left=(0, 4, 5)))
-
-
-def _show_kernel(store: Store, platforms: list[Platform], kernel: Kernel, as_json: bool) -> None:
-    from lookup_tables.survey import history
-
-    found = [(platform, history(store, platform, kernel)) for platform in platforms]
-    found = [(platform, seen) for platform, seen in found if seen]
-    if as_json:
-        histories = [
-            {
-                "key": platform.key,
-                "platform": asdict(platform),
-                "history": [asdict(observation) for observation in seen],
-            }
-            for platform, seen in found
-        ]
-        click.echo(json_text({"key": kernel.key, "kernel": kernel.text, "platforms": histories}))
-        return
-    click.echo(f"{kernel.key}  {kernel}")
-    if not found:
-        click.echo("never measured")
-    for platform, seen in found:
-        head = ("", "date", "us", "error", "null us", "", "")
-        click.echo(f"on {platform.key[:_KEY_DIGITS]}  {platform}")
-        click.echo(columns([head, *map(_observation_row, seen)], left=(5, 6)))
-
-
-def _observation_row(seen: Observation) -> tuple[str, ...]:
-    return (
-        "*" if seen.answers else "",
-        date(seen.at),
-        us(seen.latency_us),
-        percent(seen.relative_error),
-        UNKNOWN if seen.null_us is None else f"{seen.null_us:.3f}",
-        seen.fate.value,
-        seen.detail,
-    )
-
-
-@tables.command()
-@click.argument("csv", type=click.Path(path_type=Path, allow_dash=True))
-@_platform_option
-@_file_option
-@click.pass_context
-def export(context: click.Context, csv: Path, platform: str | None, file: Path | None) -> None:
-    """Write entries and imports to the file CSV, or to stdout for -."""
-    from adapt.tables import existing_table, export_table
-
-    path, _ = _inherited(context, file, False)
-    with existing_table(path) as store:
-        text, count = export_table(store, platform)
-    if str(csv) == "-":
-        click.echo(text, nl=False)
-        return
-    beside = csv.with_name(f"{csv.name}.part")
-    try:
-        beside.write_text(text, encoding="utf-8", newline="")
-        beside.replace(csv)
-    finally:
-        beside.unlink(missing_ok=True)
-    click.echo(f"{count} rows written to {csv}")
+        if str(target) == "-":
+            click.echo(export_text(store, platform), nl=False)
+            return
+        count = export_table(store, platform, target)
+    click.echo(f"{count} rows written to {target}")
 
 
 @tables.command(name="import")
-@click.argument("csv", type=click.Path(path_type=Path))
+@click.argument("rows", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--source", help="Name of who measured it.  [default: the file's name]")
-@_file_option
-@_json_option
+@file_option
+@json_option
 @click.pass_context
 def import_(
-    context: click.Context, csv: Path, source: str | None, file: Path | None, as_json: bool
+    context: click.Context, rows: Path, source: str | None, file: Path | None, as_json: bool
 ) -> None:
-    """Merge the file CSV, of `adapt tables export`, into a table. All of it or nothing."""
+    """Merge FILE, of `adapt tables export`, into a table. All of it or nothing."""
     from adapt.tables import import_table
 
-    path, as_json = _inherited(context, file, as_json)
-    done = import_table(path, csv, source)
+    path, as_json = inherited(context, file, as_json)
+    done = import_table(path, rows, source)
     if as_json:
         click.echo(json_text(asdict(done)))
         return
@@ -247,13 +155,13 @@ def import_(
 
 
 @tables.command()
-@_file_option
+@file_option
 @click.pass_context
 def verify(context: click.Context, file: Path | None) -> None:
     """Check a table file; exit code 6 where anything is wrong with it."""
     from adapt.tables import check_table, existing_table
 
-    path, _ = _inherited(context, file, False)
+    path, _ = inherited(context, file, False)
     with existing_table(path) as store:
         check_table(store)
     click.echo(f"{path} is sound")

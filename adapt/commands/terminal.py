@@ -8,13 +8,29 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["UNKNOWN", "columns", "date", "json_text", "percent", "progress", "table_file", "us"]
+__all__ = [
+    "UNKNOWN",
+    "columns",
+    "date",
+    "json_text",
+    "percent",
+    "progress",
+    "short_key",
+    "table_file",
+    "us",
+]
+
+if TYPE_CHECKING:
+    from lookup_tables.kernel import Kernel, Platform
 
 UNKNOWN = "-"
+
+# Digits of a key that are shown: enough to tell the kernels of any real table apart.
+_KEY_DIGITS = 12
 
 
 def columns(rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:
@@ -45,6 +61,11 @@ def us(value: float | None) -> str:
 def percent(share: float | None) -> str:
     """A share of 1."""
     return UNKNOWN if share is None else f"{share:.1%}"
+
+
+def short_key(value: Kernel | Platform) -> str:
+    """The beginning of a key, by which commands know the value."""
+    return value.key[:_KEY_DIGITS]
 
 
 def json_text(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
 
@@ -199,6 +199,12 @@ class TableLatency:
             ps = share * sizes.weights * (once if sizes.once else often)
             answers.append(answer and _longer(answer, ps))
         return answers, ()
+
+    @property
+    def asked(self) -> Collection[Kernel]:
+        """Kernels that this model was asked for and that were measured."""
+        hot = self._times.hot
+        return [kernel for kernel, answer in hot.items() if answer.origin is Origin.MEASURED]
 
     @property
     def call(self) -> NullTime:

@@ -62,6 +62,7 @@ def execute(
         )
         store = stack.enter_context(open_table(tables))
         sitting = Sitting.open(folder, store, device, listener)
+        stack.callback(sitting.close)
         listener.began(folder.path)
         return _carry_out(sitting)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from adapt.cost.base import Cost, Missing
 from adapt.cost.counts import MacCount
 from adapt.cost.pricer import Pricer
 from adapt.cost.table import TableLatency, table_errors
-from adapt.errors import DeviceError
+from adapt.errors import Busy, DeviceError, TableError
 from adapt.fleet.device import Device, MeasureOptions
 from adapt.job.account import Ledger
 from adapt.job.folder import Conditions, JobFolder
@@ -70,7 +71,10 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Sitting:
-    """What one sitting of a job works with; `pricer` prices what the budget limits."""
+    """What one sitting of a job works with.
+
+    `pricer` prices what the budget limits, its latency by `table`.
+    """
 
     folder: JobFolder
     request: JobRequest
@@ -81,6 +85,7 @@ class Sitting:
     device: Device
     options: MeasureOptions
     platform: Platform
+    table: TableLatency
     pricer: Pricer
     listener: Listener
     ledger: Ledger
@@ -105,13 +110,12 @@ class Sitting:
                 core_mask=request.core_mask,
             )
             platform = device.platform(options.backend, options.threads, options.core_mask)
-            latency = (
+            table = (
                 TableLatency(store, platform)
                 if request.exact
                 else TableLatency(store, platform, max_error=_MAX_ERROR, kept=folder.prices())
             )
-            models = (latency, MacCount())
-            pricer = Pricer(network, models, Budget.parse(request.budget).resources)
+            pricer = Pricer(network, (table, MacCount()), Budget.parse(request.budget).resources)
             elastic = ElasticNetwork(model, network.groups)
             trainer = Trainer(elastic, data, batch=request.settings.batch)
         folder.check(Conditions(data_sha256=data.digest, platform=str(platform)))
@@ -125,6 +129,7 @@ class Sitting:
             device=device,
             options=options,
             platform=platform,
+            table=table,
             pricer=pricer,
             listener=listener,
             ledger=ledger,
@@ -149,9 +154,20 @@ class Sitting:
             entries = self.store.entries(self.platform, kernels)
         cold = [kernel for kernel in kernels if kernel in entries and entries[kernel].cold_us]
         self._timed(Missing(kernels, cold=cold))
-        models = (TableLatency(self.store, self.platform), MacCount())
-        reporter = Pricer(self.network, models, _REPORTED)
-        return [self.priced(partial(reporter.price, widths)) for widths in versions]
+        table = TableLatency(self.store, self.platform)
+        reporter = Pricer(self.network, (table, MacCount()), _REPORTED)
+        costs = [self.priced(partial(reporter.price, widths)) for widths in versions]
+        self._note_uses(table)
+        return costs
+
+    def close(self) -> None:
+        """Note which kernels the job asked for."""
+        self._note_uses(self.table)
+
+    def _note_uses(self, table: TableLatency) -> None:
+        # Uses only tell a refresh where to begin: no reason for a job to fail.
+        with suppress(TableError, Busy), table_errors():
+            self.store.record_uses(self.platform, table.asked)
 
     def _timed(self, lack: Missing) -> Refreshed:
         with self.ledger.timed("measuring"):

@@ -1,4 +1,4 @@
-"""Measuring on a device for a table: what it lacks, and whole networks.
+"""Measuring on a device for a table: what it lacks, what is out of date, and whole networks.
 
 Every batch is recorded before the next begins, so a kill loses the work of one batch at most.
 """
@@ -14,6 +14,7 @@ from adapt.refresh.networks import (
     measure_network,
     measure_networks,
 )
+from adapt.refresh.nightly import Night, PlatformNight, refresh_tables
 from adapt.refresh.queue import MAX_ATTEMPTS, MAX_BATCH_KERNELS, Refreshed
 from adapt.refresh.session import OnProgress
 from adapt.refresh.tiles import learn_tiles
@@ -24,7 +25,9 @@ __all__ = [
     "NETWORK_REPEATS",
     "Filled",
     "NetworkLatency",
+    "Night",
     "OnProgress",
+    "PlatformNight",
     "Refreshed",
     "fill",
     "learn_cache",
@@ -35,4 +38,5 @@ __all__ = [
     "measure_missing",
     "measure_network",
     "measure_networks",
+    "refresh_tables",
 ]

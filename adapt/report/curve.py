@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapt.budget import RESOURCES
+from adapt.drawing import add_legend, label, light, new_axes
 from adapt.job.result import JobResult, NetworkResult
-from adapt.report.svg import Plot, add_legend, inline_svg, label, light, new_axes
+from adapt.report.svg import Plot, inline_svg
 from adapt.report.tables import cost_value, resource_label
 from adapt.report.values import amount, known, micro, percent, ratio, shipped_accuracy
 

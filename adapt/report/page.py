@@ -21,9 +21,9 @@ def write_report(path: Path, request: JobRequest, result: JobResult) -> None:
 def render_report(request: JobRequest, result: JobResult) -> str:
     """The report as HTML; equal requests and results give equal text."""
     # Drawing takes a second of imports, which nobody should wait for before there is a report.
+    from adapt.drawing import COLOURS
     from adapt.report.plots import draw_plots
     from adapt.report.story import tell
-    from adapt.report.svg import COLOURS
 
     environment = Environment(
         loader=PackageLoader("adapt.report", "."),

@@ -8,19 +8,11 @@ from functools import partial
 
 from matplotlib.ticker import MaxNLocator
 
+from adapt.drawing import HEIGHT, add_legend, figure_style, label, light, new_axes
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult
 from adapt.report.curve import accuracy_plot
-from adapt.report.svg import (
-    HEIGHT,
-    Plot,
-    add_legend,
-    figure_style,
-    inline_svg,
-    label,
-    light,
-    new_axes,
-)
+from adapt.report.svg import Plot, inline_svg
 from adapt.report.tables import cost_value, first_cost
 from adapt.report.values import duration, known, percent, ratio
 from adapt.report.verdict import check_limits

@@ -62,6 +62,11 @@ class OperatorGraph:
             i: edge.data.reshape(edge.tensor.shape) for i, edge in edges if edge.data is not None
         }
 
+    def constant_bytes(self, node: Node) -> int:
+        """Bytes of the constants of an operator, whatever their type."""
+        edges = (self.tensors[t] for t in node.inputs if t != ABSENT)
+        return sum(edge.nbytes for edge in edges if edge.tensor.constant)
+
     def quantization(self, node: Node) -> dict[int, Quantization]:
         """Quantisation of an operator's operands, by position: inputs first, then outputs."""
         edges = (

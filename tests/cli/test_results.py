@@ -18,7 +18,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 from adapt.demo import digits_arrays
 from adapt.network.groups import find_groups
+from adapt.tflite.reader import read_model
 from adapt.training.finetune import pin_threads
+from lookup_tables import Store
 
 if TYPE_CHECKING:
     from conftest import Adapt, Finished
@@ -109,6 +111,18 @@ def test_the_budget_is_met(reference: Reference) -> None:
     # Both are of the last minute: what the search saw was measured earlier.
     assert total(adapted, "latency") < CLEARLY_LESS * total(original, "latency")
     assert adapted["steps_trained"] == 250 + 3 * (len(values["history"]) - 1)
+
+
+def test_the_table_knows_what_was_used(reference: Reference) -> None:
+    """Once in the search, once more where it became part of a network that is compared."""
+    adapt, job, _ = reference
+    with Store(adapt.table) as store:
+        (platform,) = store.platforms()
+        uses = store.uses(platform)
+        assert set(uses) == set(store.entries(platform))
+    operators = read_model((job / "adapted.tflite").read_bytes()).operators
+    assert {uses[node.kernel] for node in operators} == {2}
+    assert set(uses.values()) == {1, 2}
 
 
 def test_keras_and_tflite_are_the_same_network(reference: Reference) -> None:

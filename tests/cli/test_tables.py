@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +20,7 @@ from click.testing import CliRunner, Result
 from adapt.cli import main
 from adapt.tflite.ops import make_kernel
 from adapt.tflite.writer import write_kernel
-from lookup_tables import Tensor
+from lookup_tables import Store, Tensor
 
 USAGE, DEVICE, INPUT, TABLE = 2, 4, 5, 6
 LOGISTIC = make_kernel("LOGISTIC", [Tensor("float32", (1, 4096))], [Tensor("float32", (1, 4096))])
@@ -186,6 +187,106 @@ def test_a_colleagues_table(shell: Shell, tmp_path: Path) -> None:
     assert "alice" in shell.run("tables", "show", "--tables", other).stdout
 
 
+def test_a_colleagues_table_as_parquet(shell: Shell, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    file, csv = tmp_path / "alice.parquet", tmp_path / "alice.csv"
+    assert "1 rows written" in shell.run("tables", "export", file).stdout
+    assert shell.json("tables", "import", file) == {"added": 0, "known": 1, "beside_own": 0}
+    other = tmp_path / "other.db"
+    shell.run("tables", "import", file, "--tables", other)
+    shell.run("tables", "export", csv, "--tables", other)
+    mine = shell.run("tables", "export", "-").stdout
+    assert csv.read_text() == mine.replace(",,,\n", ",alice,,\n")
+    file.write_bytes(file.read_bytes()[:-9])
+    refused = shell.run("tables", "import", file, code=INPUT)
+    assert f"{file}: " in refused.stderr
+    assert "nothing was imported" in refused.stderr
+
+
+def test_parquet_without_pyarrow(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "alice.parquet"
+    file.write_bytes(b"PAR1")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for command in ("export", "import"):
+        refused = shell.run("tables", command, file, code=USAGE)
+        assert "pip install 'adaptd[parquet]'" in refused.stderr
+    assert file.read_bytes() == b"PAR1"
+
+
+def test_a_conflict_keeps_both_with_their_source(shell: Shell, tmp_path: Path) -> None:
+    csv = tmp_path / "alice.csv"
+    shell.run("tables", "export", csv)
+    (mine,) = shell.json("tables", "show")[0]["entries"]
+    text = csv.read_text()
+    csv.write_text(text.replace(f",{mine['latency_us']!r},", ",123.5,"))
+    assert shell.json("tables", "import", csv) == {"added": 1, "known": 0, "beside_own": 1}
+    (platform,) = shell.json("tables", "show", LOGISTIC.key)["platforms"]
+    assert [(o["fate"], o["detail"], o["answers"]) for o in platform["history"]] in (
+        [("accepted", "", True), ("imported", "alice", False)],
+        [("imported", "alice", False), ("accepted", "", True)],
+    )
+    (listed,) = shell.json("tables")
+    assert (listed["counts"]["entries"], listed["counts"]["imported"]) == (1, 1)
+    assert shell.json("tables", "show")[0]["entries"] == [mine]
+
+
+def test_show_what_was_learnt(shell: Shell) -> None:
+    with Store(shell.table) as store:
+        (platform,) = store.platforms()
+        evidence = {"points": [[65536.0, 7.25], [1048576.0, 9.5]], "batches": [1, 2]}
+        store.record_fact(platform, "l2_bytes", 524288.0, evidence)
+        for name in ("pair PAD CONV_2D", "pair ADD RELU"):
+            store.record_fact(platform, name, 1.0, {})
+    (summary,) = shell.json("tables")
+    assert summary["facts"]["l2_bytes"]["evidence"] == evidence
+    listed = shell.run("tables").stdout
+    assert re.search(r"l2_bytes +524,288 +20\d\d-", listed)
+    assert re.search(r"of kinds of operators +2 facts +20\d\d-", listed)
+    assert "PAD" not in listed
+    (shown,) = shell.json("tables", "show", "--facts")
+    assert shown["facts"]["l2_bytes"]["value"] == 524288.0
+    text = shell.run("tables", "show", "--facts").stdout
+    assert "l2_bytes = 524,288, learnt on " in text
+    assert "     65,536  7.25\n    1,048,576   9.5\n" in text.replace(
+        "       65,536", "     65,536"
+    )
+    assert "batches: [1, 2]" in text
+    assert "pair PAD CONV_2D = 1, learnt on " in text
+
+
+@pytest.mark.parametrize("name", ["history.svg", "history.png"])
+def test_draw_a_history(shell: Shell, tmp_path: Path, name: str) -> None:
+    picture = tmp_path / name
+    shown = shell.run("tables", "show", LOGISTIC.key, "--plot", picture).stdout
+    assert "accepted" in shown
+    assert picture.stat().st_size > 1000
+    shell.json("tables", "show", LOGISTIC.key, "--plot", picture)
+
+
+def test_a_staircase(shell: Shell, tmp_path: Path) -> None:
+    picture = tmp_path / "steps.svg"
+    arguments = ("tables", "show", LOGISTIC.key, "--axis", "channels")
+    (platform,) = shell.json(*arguments, "--plot", picture)["platforms"]
+    (step,) = platform["steps"]
+    assert (step["channels"], step["kernel"], step["answers"]) == (4096, LOGISTIC.text, True)
+    assert "LOGISTIC, float32: time over channels" in picture.read_text()
+    assert re.search(r"\* +4096 .* measured +" + LOGISTIC.key[:12], shell.run(*arguments).stdout)
+
+
+def test_a_picture_is_of_one_platform(shell: Shell, tmp_path: Path) -> None:
+    shell.process("predict", shell.model, "--backend", "builtin")
+    picture = tmp_path / "history.svg"
+    arguments = ("tables", "show", LOGISTIC.key, "--plot", picture)
+    refused = shell.run(*arguments, code=USAGE).stderr
+    assert "one platform" in refused
+    assert not picture.exists()
+    for key in re.findall(r"--platform ([0-9a-f]+)", refused):
+        shell.run(*arguments, "--platform", key)
+    assert picture.exists()
+
+
 def test_a_failed_export_keeps_what_was_there(shell: Shell, tmp_path: Path) -> None:
     csv = tmp_path / "kept.csv"
     csv.write_text("years of work")
@@ -227,6 +328,19 @@ def test_verify(shell: Shell) -> None:
         (["tables", "show", "nonsense"], USAGE, "not a kernel"),
         (["tables", "show", "00000000"], USAGE, "no kernel"),
         (["tables", "show", "--platform", "zz"], USAGE, "0 platforms"),
+        (
+            ["tables", "show", LOGISTIC.key, "--axis", "out"],
+            USAGE,
+            "axes of channels are: channels",
+        ),
+        (["tables", "show", "--axis", "out"], USAGE, "--axis needs a KERNEL"),
+        (["tables", "show", "--plot", "x.png"], USAGE, "--plot needs a KERNEL"),
+        (["tables", "show", LOGISTIC.key, "--plot", "x.pdf"], USAGE, ".png or .svg"),
+        (["tables", "show", LOGISTIC.key, "--plot", "/absent/x.png"], INPUT, "/absent/x.png"),
+        (["tables", "show", "SHAPE(int32[1]) -> int32[1]", "--plot", "x.png"], USAGE, "never"),
+        (["tables", "show", "SHAPE(int32[1]) -> int32[1]", "--axis", "in"], USAGE, "channels of S"),
+        (["tables", "show", LOGISTIC.key, "--facts"], USAGE, "--facts is about platforms"),
+        (["tables", "import", "/dev/zero"], INPUT, "/dev/zero: not a file"),
         (["tables", "export", "-", "--platform", ""], USAGE, "platforms"),
         (["tables", "export", "/absent/x.csv"], INPUT, "/absent/x.csv"),
         (["predict", "absent.tflite"], INPUT, "no file absent.tflite"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from device_agent.batch import address_space, memory_bytes
 from device_agent.v1 import agent_pb2
 
 Make = Callable[..., agent_pb2.MeasureRequest]
@@ -28,6 +29,14 @@ MANY = LONG | {"max_windows": 8}
 def hasty(start_agent: Callable[..., Any]) -> Any:
     """An agent that takes two seconds of silence for a hang."""
     return start_agent("--hang-seconds", "2")
+
+
+@pytest.mark.parametrize(
+    ("memory", "space"), [(24 << 30, 6 << 30), (10 << 30, 6 << 30), (5 << 30, 4 << 30)]
+)
+def test_a_worker_leaves_memory_to_others(memory: int, space: int) -> None:
+    assert address_space(memory) == space
+    assert address_space(memory_bytes()) > 1 << 30
 
 
 def cpu_seconds(pid: int) -> float:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lookup_tables import Store
+from lookup_tables import Accepted, BatchRecord, ColdResult, Store
 from lookup_tables.checks import verify
 from lookup_tables.exchange import Row, merge
 
 
 @pytest.fixture
 def filled(store: Store, values: Any) -> Store:
-    """Two platforms, two entries, one of them measured twice, and an import."""
+    """Two platforms, two entries, one of them measured twice, also cold, an import and a fact."""
     store.record_batch(
         values.platform, values.batch(values.accepted(1, 10.0), values.accepted(2, 20.0))
     )
     store.record_batch(values.platform, values.batch(values.accepted(1, 10.1)))
+    for us in (12.0, 12.5):
+        cold = ColdResult(values.kernel(1), 9, (), (), Accepted(us, 0.01, 2))
+        store.record_batch(values.platform, BatchRecord(wall_ms=1.0, cold=(cold,)))
+    store.record_fact(replace(values.platform, threads=2), "l2_bytes", 1024.0, {})
     row = Row(values.other_platform, values.kernel(3), 7.0, 0.0, 0.5, 1.0, "colleague")
     merge(store, [row], 2.0)
     return store
@@ -39,6 +44,11 @@ def test_a_sound_file(filled: Store) -> None:
         ("UPDATE entry SET kernel_id = 3 WHERE kernel_id = 2", "another kernel's"),
         ("UPDATE entry SET platform_id = 2 WHERE kernel_id = 2", "another kernel's or platform's"),
         ("DELETE FROM entry WHERE kernel_id = 2", "not its newest"),
+        ("UPDATE entry SET cold_us = 1 WHERE kernel_id = 1", "cold time .* of a measurement of it"),
+        ("UPDATE entry SET cold_us = 12, cold_measurement_id = 1", "cold time .* not its newest"),
+        ("UPDATE cold_measurement SET kernel_id = 2", "cold time .* of a measurement of it"),
+        ("DELETE FROM cold_measurement WHERE id = 2", "row of cold_measurement that is not there"),
+        ("DELETE FROM platform_fact", "platform .* is orphaned"),
         ("DELETE FROM batch WHERE id = 1", "row of batch that is not there"),
         ("DELETE FROM imported", "kernel .* is orphaned"),
         ("DELETE FROM imported", "platform .* is orphaned"),

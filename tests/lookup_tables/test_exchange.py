@@ -21,9 +21,8 @@ from lookup_tables.exchange import (
     Row,
     export_rows,
     merge,
-    read,
-    write,
 )
+from lookup_tables.row_files import read, write
 from lookup_tables.survey import Fate, find_kernels, history, summaries
 
 NOW = 1_750_000_000.0
@@ -131,7 +130,7 @@ def test_summaries(store: Store, values: Any, row: Row) -> None:
     assert here.oldest < here.newest
     errors = [entry.relative_error for entry in store.entries(values.platform).values()]
     assert here.median_error == pytest.approx(sum(errors) / 2)
-    assert (there.counts.entries, there.counts.imported, there.oldest) == (0, 1, None)
+    assert (there.counts.entries, there.counts.imported, there.oldest) == (0, 1, row.measured_at)
 
 
 def test_kernels_by_the_beginning_of_their_key(store: Store, values: Any) -> None:

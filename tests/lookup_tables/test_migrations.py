@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lookup_tables import Accepted, BatchRecord, ColdResult, Kernel, Reason, Store, Tensor
+from lookup_tables import Accepted, BatchRecord, ColdResult, Drift, Kernel, Reason, Store, Tensor
 from lookup_tables.migrations import APPLICATION_ID, VERSION
 from lookup_tables.survey import Fate, history
 
@@ -97,3 +97,23 @@ def test_version_3_says_what_it_said_beyond_version_2(tmp_path: Path) -> None:
         assert {k: e.cold_us for k, e in entries.items()} == {relu(1): None, relu(2): 25.0}
         (fact,) = opened.facts(platform).values()
         assert (fact.value, fact.evidence) == (524_288.0, {"points": [[65_536, 7.5]]})
+
+
+def test_an_old_table_takes_uses_and_drifts(old: Path) -> None:
+    drift = Drift("ADD", "int8", 0.9, 5.0, {})
+    with Store(old) as opened:
+        (platform,) = opened.platforms()
+        opened.record_uses(platform, [relu(2)])
+        opened.record_drift(platform, drift)
+    with Store(old) as again:
+        assert again.uses(platform)[relu(2)] >= 1
+        assert again.drifts(platform)[-1] == drift
+
+
+def test_version_4_says_what_it_said_beyond_version_3(tmp_path: Path) -> None:
+    copy = Path(shutil.copy(DATA / "table_v4.db", tmp_path / "old.db"))
+    with Store(copy) as opened:
+        (platform,) = opened.platforms()
+        assert opened.uses(platform) == {relu(1): 1, relu(2): 2}
+        (drift,) = opened.drifts(platform)
+        assert drift == Drift("RELU", "float32", 1.25, 1_690_000_000.0, {"noise": 0.05})

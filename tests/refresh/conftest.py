@@ -58,20 +58,23 @@ class SimulatedDevice:
     """Refuses what the agent would refuse; `faults` by model id are used up one a batch.
 
     A fault is the outcome to give, or an exception to raise for the whole batch. `before_batch` is
-    called with the number of batches measured so far.
+    called with the number of batches measured so far. Times are multiplied by `slowness` of the
+    model's id and the options.
     """
 
     name = "simulated"
 
     def __init__(self) -> None:
+        self.identity = IDENTITY
         self.limits = Limits(256, 32 << 20, 64 << 20, 600_000, 1)
         self.times_us: dict[str, float] = {"null": NULL_US}
         self.faults: dict[str, list[Outcome | Exception]] = {}
         self.batches: list[list[str]] = []
         self.before_batch: Callable[[int], None] = lambda count: None
+        self.slowness: Callable[[str, MeasureOptions], float] = lambda name, options: 1.0
 
     def describe(self) -> Description:
-        return Description(IDENTITY, STATE, self.limits)
+        return Description(self.identity, STATE, self.limits)
 
     def platform(self, backend: str, threads: int, core_mask: int) -> Platform:
         return self.describe().platform(backend, threads, core_mask)
@@ -91,15 +94,15 @@ class SimulatedDevice:
         self.batches.append(ids)
         outcomes: dict[str, Outcome] = {}
         for number, name in enumerate(ids):
-            outcomes[name] = self._outcome(name)
+            outcomes[name] = self._outcome(name, options)
             if on_progress is not None:
                 on_progress(Progress(number + 1, len(models), 2 * number))
         return Batch(outcomes, STATE, STATE, 100.0)
 
-    def _outcome(self, name: str) -> Outcome:
+    def _outcome(self, name: str, options: MeasureOptions) -> Outcome:
         planned = self.faults.get(name)
         if not planned:
-            us = self.times_us.get(name, self._parts_us(name))
+            us = self.times_us.get(name, self._parts_us(name)) * self.slowness(name, options)
             # A model of copies is named with their number, each followed by a slice.
             copies = name.rpartition(".")[2] if "." in name else ""
             nodes = 2 * int(copies) if copies else 1

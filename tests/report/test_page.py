@@ -285,6 +285,6 @@ def test_nothing_is_drawn_before_there_is_a_report() -> None:
         "import sys, adapt.cli\n"
         "assert 'matplotlib' not in sys.modules\n"
         "import adapt.report\n"  # Keras brings matplotlib along, so ask for what draws with it.
-        "assert not {'adapt.report.plots', 'adapt.report.svg'} & sys.modules.keys()"
+        "assert not {'adapt.drawing', 'adapt.report.plots'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

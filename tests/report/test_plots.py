@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from adapt.drawing import COLOURS, label
 from adapt.job import JobResult
 from adapt.report.plots import draw_plots
-from adapt.report.svg import COLOURS, Plot, label
+from adapt.report.svg import Plot
 
 Make = Callable[..., Any]
 

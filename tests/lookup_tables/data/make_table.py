@@ -13,6 +13,7 @@ from lookup_tables import (
     Accepted,
     BatchRecord,
     ColdResult,
+    Drift,
     Kernel,
     KernelResult,
     NetworkResult,
@@ -67,6 +68,9 @@ def fill(path: Path) -> None:
             ),
         )
         store.record_fact(PLATFORM, "l2_bytes", 524_288.0, {"points": [[65_536, 7.5]]})
+        store.record_uses(PLATFORM, [kernel(1), kernel(2)])
+        store.record_uses(PLATFORM, [kernel(2)])
+        store.record_drift(PLATFORM, Drift("RELU", "float32", 1.25, moment, {"noise": 0.05}))
     # One file without a write-ahead log beside it.
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = DELETE")

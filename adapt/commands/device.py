@@ -1,0 +1,87 @@
+"""Options of commands that measure on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapt.commands.terminal import table_file
+from adapt.errors import UsageError
+
+if TYPE_CHECKING:
+    from adapt.fleet.device import MeasureOptions
+    from adapt.fleet.local import LocalDevice
+    from lookup_tables.store import Store
+
+__all__ = ["bench", "device_options", "measure_options"]
+
+
+def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which device, how it runs a network, and which table; as of `adapt run`."""
+    options = [
+        click.option("--device", default="local", show_default=True, help="The device."),
+        click.option(
+            "--backend",
+            type=click.Choice(["xnnpack", "builtin"]),
+            default="xnnpack",
+            show_default=True,
+            help="Kernels of its runtime.",
+        ),
+        click.option(
+            "--device-threads",
+            type=click.IntRange(1, 64),
+            default=1,
+            show_default=True,
+            help="Its threads.",
+        ),
+        click.option(
+            "--core-mask", default="0", show_default=True, help="Its cores, bit i for CPU i."
+        ),
+        click.option(
+            "--agent-python",
+            type=click.Path(path_type=Path),
+            default=None,
+            help="Python that runs the agent, for another runtime.",
+        ),
+        click.option("--tables", type=click.Path(path_type=Path), help="Table file."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def measure_options(chosen: dict[str, Any]) -> MeasureOptions:
+    """How the options of a command say that the device runs models."""
+    from adapt.fleet.device import MeasureOptions
+
+    try:
+        core_mask = int(chosen["core_mask"], 0)
+    except ValueError:
+        core_mask = -1
+    if not 0 <= core_mask < 1 << 64:
+        raise UsageError(f"not a core mask: {chosen['core_mask']!r}", "Give a number such as 0xf0.")
+    return MeasureOptions(
+        backend=chosen["backend"], threads=chosen["device_threads"], core_mask=core_mask
+    )
+
+
+@contextmanager
+def bench(chosen: dict[str, Any]) -> Iterator[tuple[Store, LocalDevice]]:
+    """The table and the device that the options name."""
+    from adapt.config import load_config
+    from adapt.cost.table import open_table
+    from adapt.fleet.claim import claimed
+
+    agent = chosen["agent_python"]
+    python = agent.absolute() if agent else None
+    home = load_config().home
+    with (
+        claimed(chosen["device"], home=home, agent_python=python) as device,
+        open_table(table_file(chosen["tables"])) as store,
+    ):
+        yield store, device
