@@ -32,8 +32,8 @@ MAX_POINTS = 192
 _POINTS_TO_TUNE = 64
 
 # The grid: lengths over which the residual changes, in natural logarithms of channels; its size,
-# and the noise from one process to another, both as shares of the time. Even on a quiet machine the
-# same kernel differs by a percent from one minute to the next, which points of one batch hide.
+# and the noise from one process to another, both as shares of the time. The same kernels differ by
+# one to two percent, all alike, from one quarter of an hour to the next: points of one batch hide it.
 _LENGTHS = (0.4, 0.8, 1.6, 3.2)
 _SIZES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 _NOISES = (0.01, 0.02, 0.03, 0.05)
