@@ -33,7 +33,7 @@ _POINTS_TO_TUNE = 64
 
 # The grid: lengths over which the residual changes, in natural logarithms of channels; its size,
 # and the noise from one process to another, both as shares of the time. The same kernels differ by
-# one to two percent, all alike, from one quarter of an hour to the next: points of one batch hide it.
+# one to two percent, all alike, from one quarter of an hour to the next; a single batch hides that.
 _LENGTHS = (0.4, 0.8, 1.6, 3.2)
 _SIZES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 _NOISES = (0.01, 0.02, 0.03, 0.05)

@@ -134,6 +134,14 @@ class Curves:
         """Staircases of the axes of `family`; plain ones where none has been learnt."""
         return [self._staircases.get(axis, PLAIN) for axis in family.axes]
 
+    def basis(self, kernels: Iterable[Kernel]) -> list[Kernel]:
+        """The measured kernels of all families that one of `kernels` is of."""
+        families = {place.family for kernel in kernels if (place := self.place(kernel)) is not None}
+        places = ((kernel, self.place(kernel)) for kernel in self._values)
+        return [
+            kernel for kernel, place in places if place is not None and place.family in families
+        ]
+
     def points(self, family: Family) -> frozenset[Channels]:
         """Channel counts of the measured members of `family`."""
         return frozenset(self._points.get(family, ()))

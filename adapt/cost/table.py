@@ -23,7 +23,7 @@ from adapt.cost.cold import (
     uses_weights_once,
 )
 from adapt.cost.fusion import Trial, free_kernels
-from adapt.cost.interpolation import Guesses, Interpolation, Kept
+from adapt.cost.interpolation import Guesses, Interpolation, Kept, Quantity
 from adapt.cost.opening import open_table, table_errors
 from adapt.cost.times import Times
 from adapt.tflite.quantities import activation_bytes, tensor_bytes, weight_bytes
@@ -202,9 +202,13 @@ class TableLatency:
 
     @property
     def asked(self) -> Collection[Kernel]:
-        """Kernels that this model was asked for and that were measured."""
+        """Measured kernels that this model was asked for, or that it interpolated from."""
         hot = self._times.hot
-        return [kernel for kernel, answer in hot.items() if answer.origin is Origin.MEASURED]
+        guessed = [kernel for kernel, answer in hot.items() if answer.origin is Origin.INTERPOLATED]
+        found = dict.fromkeys(kernel for kernel in hot if hot[kernel].origin is Origin.MEASURED)
+        if guessed:
+            found |= dict.fromkeys(self.interpolation.curves[Quantity.HOT].basis(guessed))
+        return found.keys()
 
     @property
     def call(self) -> NullTime:

@@ -85,6 +85,14 @@ def test_a_network_between_the_entries(table: Store, platform: Platform) -> None
     assert 0 < amount.error < 0.1 * amount.value
 
 
+def test_what_was_interpolated_from_counts_as_asked_for(table: Store, platform: Platform) -> None:
+    model = TableLatency(table, platform, max_error=0.1)
+    model.price(GRID[:1])
+    assert set(model.asked) == set(GRID[:1])
+    model.price(NETWORK)
+    assert set(model.asked) == set(GRID) | set(NETWORK[:1])
+
+
 def test_what_is_measured_has_no_error(table: Store, platform: Platform) -> None:
     amount = TableLatency(table, platform, max_error=0.1).price(GRID[:1])["latency"]
     assert set(amount.by_origin) == {Origin.MEASURED}
