@@ -36,7 +36,7 @@ _POINTS_TO_TUNE = 64
 # one to two percent, all alike, from one quarter of an hour to the next; a single batch hides that.
 _LENGTHS = (0.4, 0.8, 1.6, 3.2)
 _SIZES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
-_NOISES = (0.01, 0.02, 0.03, 0.05)
+_NOISES = (0.0125, 0.02, 0.03, 0.05)
 
 # What to expect before anything is known: logarithmic means and deviations of the three.
 _LENGTH_PRIOR = (math.log(1.0), 0.5)

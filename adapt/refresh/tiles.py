@@ -26,7 +26,8 @@ _STEPPING = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 # The kernel to sweep is the one whose work, at the middle of the sweep, is next to this: some
 # microseconds on a core with vector units, so that one step stands out from the clock's noise, and
-# not so many that the sweep takes long.
+# not so many that the sweep takes long. With few channels on its other axis, what does not depend
+# on channels would hide the steps.
 _WORK = 2e5
 _MIDDLE = 64
 
@@ -103,7 +104,15 @@ def _sweep(axis: Axis, kernels: Iterable[Kernel]) -> dict[int, Kernel]:
     candidates = [sweep for kernel in kernels if (sweep := _along(axis, kernel)) is not None]
     if not candidates:
         raise ValueError(f"no kernel has {axis}")
-    return min(candidates, key=lambda s: (abs(math.log(_work(s[_MIDDLE]) / _WORK)), s[1].text))
+    return min(candidates, key=lambda sweep: (_unfit(sweep[_MIDDLE]), sweep[_MIDDLE].text))
+
+
+def _unfit(middle: Kernel) -> float:
+    """How far a sweep around the kernel `middle` is from a good one."""
+    place = member(middle)
+    assert place is not None
+    others = math.prod(place.channels) / _MIDDLE if len(place.channels) > 1 else _MIDDLE
+    return abs(math.log(_work(middle) / _WORK)) + abs(math.log(others / _MIDDLE))
 
 
 def _along(axis: Axis, kernel: Kernel) -> dict[int, Kernel] | None:

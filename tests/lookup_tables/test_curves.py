@@ -229,4 +229,5 @@ def test_nine_of_ten_are_within_the_expected_error(count: int) -> None:
         abs(answer.value / asked[kernel] - 1) <= answer.relative_error
         for kernel, answer in answers.items()
     ]
-    assert 0.85 <= statistics.fmean(within) <= 0.96
+    # These were measured within an hour; on another day more of them miss.
+    assert 0.85 <= statistics.fmean(within) <= 0.98
