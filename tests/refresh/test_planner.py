@@ -153,25 +153,25 @@ def test_many_networks_are_priced_from_few_measurements(
     store: Store, stepping: Any, platform: Platform
 ) -> None:
     asked, others = networks(60)[:30], networks(60)[30:]
-    filled = fill(store, stepping, asked, max_error=0.03)
-    assert max(filled.errors) <= 0.03
+    filled = fill(store, stepping, asked, max_error=0.04)
+    assert max(filled.errors) <= 0.04
     kernels = {kernel for network in asked for kernel in network}
     entries = store.entries(platform)
     assert len(kernels) > 170
     assert len(set(entries) & kernels) < 0.3 * len(kernels)
     assert len(filled.refreshed.measured) < 60
-    model = TableLatency(store, platform, max_error=0.03)
+    model = TableLatency(store, platform, max_error=0.04)
     for network in others:
         amount = model.price(network)["latency"]
         truth = 0.5 + sum(map(time_of, network))
         assert amount.value == pytest.approx(truth, rel=0.02)
         assert amount.by_origin[Origin.INTERPOLATED] > 0.5 * truth
-        assert 0 < amount.error < 0.03 * amount.value
+        assert 0 < amount.error < 0.04 * amount.value
 
 
 def test_few_kernels_are_all_measured(store: Store, stepping: Any, platform: Platform) -> None:
     asked = networks(3)
-    filled = fill(store, stepping, asked, max_error=0.03)
+    filled = fill(store, stepping, asked, max_error=0.04)
     assert filled.errors == [0.0, 0.0, 0.0]
     assert set(store.entries(platform)) == {kernel for network in asked for kernel in network}
 
@@ -197,9 +197,9 @@ def test_what_cannot_be_measured_does_not_hold_it_up(
     bad = outcome(Status.NOT_CONVERGED, 1.0, 2.0)
     stepping.faults[hopeless.key] = [bad] * MAX_ATTEMPTS
     asked = [[*network, hopeless] if i == 0 else network for i, network in enumerate(networks(30))]
-    filled = fill(store, stepping, asked, max_error=0.03)
+    filled = fill(store, stepping, asked, max_error=0.04)
     assert math.isinf(filled.errors[0])
-    assert max(filled.errors[1:]) <= 0.03
+    assert max(filled.errors[1:]) <= 0.04
     assert hopeless in filled.refreshed.failed
 
 
@@ -207,7 +207,7 @@ def test_a_network_that_is_not_known_well_enough_is_missing(
     store: Store, stepping: Any, platform: Platform
 ) -> None:
     asked = networks(30)
-    fill(store, stepping, asked, max_error=0.03)
+    fill(store, stepping, asked, max_error=0.04)
     model = TableLatency(store, platform, max_error=1e-6)
     with pytest.raises(Missing, match="not known well enough") as caught:
         model.price(asked[0])
