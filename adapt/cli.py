@@ -157,6 +157,11 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Cores it may use, bit i for CPU i; 0 for all.",
 )
 @click.option(
+    "--exact",
+    is_flag=True,
+    help="Measure every kernel; otherwise most times are interpolated during the search.",
+)
+@click.option(
     "--agent-python",
     type=click.Path(path_type=Path),
     default=None,

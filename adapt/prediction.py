@@ -55,6 +55,7 @@ class Origin(StrEnum):
 
     MEASURED = "measured"
     IMPORTED = "imported"
+    INTERPOLATED = "interpolated"
     MISSING = "missing"
     FAILED = "failed"
     UNSUPPORTED = "unsupported"
@@ -144,9 +145,10 @@ def predict(
 ) -> Prediction:
     """Price the network `graph` on the platform that `options` select on `device`.
 
-    Kernels that the table lacks are measured and recorded with `measure`, else they stay
-    unknown; so does what is not measured within MEASURING_S. Raises DeviceError or Busy where the
-    device cannot be used, TableError where the table cannot.
+    Kernels that the table lacks are measured and recorded with `measure`, else they are
+    interpolated, or stay unknown where too little is known of their like; so does what is not
+    measured within MEASURING_S. Raises DeviceError or Busy where the device cannot be used,
+    TableError where the table cannot.
     """
     options = options or MeasureOptions()
     nodes = graph.operators
@@ -154,7 +156,8 @@ def predict(
     others = sum(graph.constant_bytes(node) for node in nodes if not node.supported)
     platform = device.platform(options.backend, options.threads, options.core_mask)
     failed: dict[Kernel, Rejected] = {}
-    answers, lack = TableLatency(store, platform).answers(kernels, other_weights=others)
+    table = TableLatency(store, platform, max_error=None if measure else math.inf)
+    answers, lack = table.answers(kernels, other_weights=others)
     watch = _Watch(on_progress)
     # What is measured can show what else is missing: the size of the cache, then cold times.
     for _ in range(_ROUNDS if measure else 0):
@@ -218,7 +221,7 @@ def _operators(
             why = "not an operator that can be timed alone"
             result.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=why))
         elif answer is not None:
-            origin = Origin.IMPORTED if answer.source else Origin.MEASURED
+            origin = Origin.IMPORTED if answer.source else Origin(answer.origin)
             values = (answer.latency_us, answer.relative_error)
             notes = (answer.source, _HOT if answer.hot else "", _FREE if answer.free else "")
             detail = "; ".join(filter(None, notes))

@@ -119,6 +119,13 @@ NEVER_COLD = """
     GROUP BY kernel.id HAVING count(*) >= ?
 """
 
+REVISION = """
+    SELECT coalesce((SELECT max(batch.id) FROM batch WHERE batch.platform_id = platform.id), 0),
+           coalesce((SELECT max(fact.id) FROM platform_fact AS fact
+                     WHERE fact.platform_id = platform.id), 0)
+    FROM platform WHERE key = ?
+"""
+
 COUNTS = """
     WITH here AS (
         SELECT batch.id FROM batch JOIN platform ON platform.id = batch.platform_id

@@ -254,6 +254,12 @@ class Store:
         with self.connection.read() as database:
             return TableCounts(*database.execute(rows.COUNTS, {"key": platform.key}).fetchone())
 
+    def revision(self, platform: Platform) -> tuple[int, int]:
+        """Numbers of the last batch and fact of `platform`: equal where nothing was added since."""
+        with self.connection.read() as database:
+            row = database.execute(rows.REVISION, (platform.key,)).fetchone()
+            return (0, 0) if row is None else (row[0], row[1])
+
     def networks(self, platform: Platform, sha256: str | None = None) -> list[NetworkTime]:
         """Whole networks measured on `platform`, oldest first; those of one file, or all."""
         with self.connection.read() as database:

@@ -29,10 +29,12 @@ class Amount:
     """What is needed of one resource, split by origin.
 
     The unit is that of the resource in `adapt.budget.RESOURCES`: microseconds, microjoules,
-    operations, parameters or bytes.
+    operations, parameters or bytes. `error`, in the same unit, is what interpolation may make it be
+    off by, nine times in ten; 0 where nothing was interpolated.
     """
 
     by_origin: Mapping[Origin, float]
+    error: float = 0.0
 
     @classmethod
     def of(cls, origin: Origin, value: float) -> Amount:
@@ -41,12 +43,17 @@ class Amount:
 
     @classmethod
     def total(cls, amounts: Iterable[Amount]) -> Amount:
-        """Sum of `amounts`, correctly rounded, so that their order does not matter."""
+        """Sum of `amounts`, correctly rounded, so that their order does not matter.
+
+        Their errors are taken to be independent.
+        """
         parts: dict[Origin, list[float]] = {}
+        amounts = list(amounts)
         for amount in amounts:
             for origin, value in amount.by_origin.items():
                 parts.setdefault(origin, []).append(value)
-        return cls({origin: math.fsum(parts[origin]) for origin in Origin if origin in parts})
+        sums = {origin: math.fsum(parts[origin]) for origin in Origin if origin in parts}
+        return cls(sums, math.hypot(*(amount.error for amount in amounts)))
 
     @property
     def value(self) -> float:
@@ -97,6 +104,8 @@ class Missing(Exception):
         facts: names of facts about the platform that have not been learnt.
         pairs: neighbouring kernels of kinds of which it is not known whether one of them is free.
         energy: kernels to run under the meter; in the table, but without an energy.
+        networks: of a model that interpolates, the networks without a price, as their kernels:
+            measuring some kernels of the same families may do for all of them.
     """
 
     def __init__(
@@ -107,23 +116,29 @@ class Missing(Exception):
         facts: Iterable[str] = (),
         pairs: Iterable[Pair] = (),
         energy: Iterable[Kernel] = (),
+        networks: Iterable[Sequence[Kernel]] = (),
     ) -> None:
         self.kernels = tuple(dict.fromkeys(kernels))
         self.cold = tuple(dict.fromkeys(cold))
         self.facts = tuple(dict.fromkeys(facts))
         self.pairs = tuple(dict.fromkeys(pairs))
         self.energy = tuple(dict.fromkeys(energy))
+        self.networks = tuple(dict.fromkeys(tuple(network) for network in networks))
         parts = [f"the platform's {name} is not known" for name in self.facts]
         parts += _some(self.kernels, "are not in the table")
         parts += _some(self.cold, "have no time with cold weights in the table")
         parts += _some(self.energy, "have no energy in the table")
         if kinds := sorted({pair.kind for pair in self.pairs}):
             parts.append(f"{len(kinds)} kinds of pairs have not been timed: {', '.join(kinds[:3])}")
+        if self.networks and not parts:
+            parts.append(f"{len(self.networks)} networks are not known well enough")
         super().__init__("; ".join(parts))
 
     def __bool__(self) -> bool:
         """Whether anything is missing."""
-        return bool(self.kernels or self.cold or self.facts or self.pairs or self.energy)
+        return bool(
+            self.kernels or self.cold or self.facts or self.pairs or self.energy or self.networks
+        )
 
     @classmethod
     def together(cls, lacks: Iterable[Missing]) -> Missing:
@@ -135,6 +150,7 @@ class Missing(Exception):
             facts=(name for lack in lacks for name in lack.facts),
             pairs=(pair for lack in lacks for pair in lack.pairs),
             energy=(kernel for lack in lacks for kernel in lack.energy),
+            networks=(network for lack in lacks for network in lack.networks),
         )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
-from pathlib import Path
 
+from adapt.cost.answer import Answer
 from adapt.cost.base import Amount, Cost, Missing, Origin
 from adapt.cost.cold import (
     CACHE_FACT,
@@ -24,61 +23,15 @@ from adapt.cost.cold import (
     uses_weights_once,
 )
 from adapt.cost.fusion import Trial, free_kernels
-from adapt.errors import Busy, DeviceError, TableError
+from adapt.cost.interpolation import Guesses, Interpolation, Kept, Quantity
+from adapt.cost.opening import open_table, table_errors
+from adapt.cost.times import Times
 from adapt.tflite.quantities import activation_bytes, tensor_bytes, weight_bytes
-from lookup_tables import connection
 from lookup_tables.kernel import Kernel, Platform
-from lookup_tables.records import Entry, NullTime
+from lookup_tables.records import NullTime
 from lookup_tables.store import Store
 
 __all__ = ["Answer", "TableLatency", "open_table", "table_errors"]
-
-
-@contextmanager
-def table_errors() -> Iterator[None]:
-    """Turn the table library's errors into those of this program, with what to do."""
-    try:
-        yield
-    except connection.TableLockedError as error:
-        raise Busy(str(error), "Wait for the other process to end, or stop it.") from error
-    except connection.TableFullError as error:
-        raise TableError(
-            str(error), "What was recorded is safe. Make room and resume the job."
-        ) from error
-    except connection.TableError as error:
-        raise TableError(str(error), "Name another table file, or mend this one.") from error
-
-
-def open_table(path: Path) -> Store:
-    """The table file at `path`, made if there is none; TableError or Busy where it is unusable."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TableError(
-            f"no table can be kept in {path.parent}: {error.strerror}", "Name another folder."
-        ) from error
-    with table_errors():
-        return Store(path)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the table says of one kernel within a network.
-
-    Attributes:
-        latency_us: what the kernel adds to the network, microseconds.
-        relative_error: its stated error as a share of `latency_us`.
-        source: who measured it; empty where this table's own device did.
-        hot: whether it counts as hot only for want of a cold time.
-        free: whether the runtime leaves it out beside its neighbour.
-    """
-
-    latency_us: float
-    relative_error: float
-    origin: Origin = Origin.MEASURED
-    source: str = ""
-    hot: bool = False
-    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +54,34 @@ class TableLatency:
     Kernels that the runtime leaves out beside their neighbours are free: see `adapt.cost.fusion`.
     With `cold` false all count as hot and none as free, which is for comparison.
 
-    Entries and facts are read once and kept: one object gives one price for a network for as long
-    as it lives, whatever is measured meanwhile.
+    With `max_error`, kernels that the table lacks are interpolated from its entries, as long as the
+    network's latency is then known within that share of it, nine times in ten.
+
+    Entries, facts and what prices were interpolated from are read once and kept: one object gives
+    one price for a network for as long as it lives, whatever is measured meanwhile; and with `kept`
+    so do all objects that share it.
     """
 
     resources: frozenset[str] = frozenset({"latency"})
 
     def __init__(
-        self, store: Store, platform: Platform, *, cold: bool = True, shares: Shares = SHARES
+        self,
+        store: Store,
+        platform: Platform,
+        *,
+        cold: bool = True,
+        shares: Shares = SHARES,
+        max_error: float | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.platform = platform
         self._store = store
         self._with_cold = cold
         self._shares = shares
         self._sizes: dict[Kernel, _Sizes] = {}
-        self._hot: dict[Kernel, Answer] = {}
-        self._cold: dict[Kernel, Answer] = {}
+        self._max_error = max_error
+        self._guesses = None if max_error is None else Guesses(store, platform, kept)
+        self._times = Times(store, platform, self._guesses)
         self._null: NullTime | None = None
         self._facts: dict[str, float] = {}
 
@@ -126,13 +91,15 @@ class TableLatency:
         parts: dict[Origin, list[float]] = {Origin.MEASURED: [self.call.latency_us]}
         for answer in answers:
             parts.setdefault(answer.origin, []).append(answer.latency_us)
-        return Cost({"latency": Amount({origin: fsum(parts[origin]) for origin in parts})})
+        amounts = {origin: fsum(parts[origin]) for origin in parts}
+        return Cost({"latency": Amount(amounts, self._error_us(kernels, answers))})
 
     def price_each(self, kernels: Sequence[Kernel]) -> list[Cost]:
         """Latency that each adds to a network of `kernels`; raises as `price` does."""
         return [
-            Cost({"latency": Amount.of(answer.origin, answer.latency_us)})
-            for answer in self._priced(kernels)
+            Cost({"latency": Amount({answer.origin: answer.latency_us}, error)})
+            for kernel, answer in zip(kernels, self._priced(kernels), strict=True)
+            for error in [self._error_us([kernel], [answer])]
         ]
 
     def answers(
@@ -143,8 +110,8 @@ class TableLatency:
         `other_weights` are bytes of weights that the network has beside those of `kernels`. Where
         a cold time or the size of the cache is missing, the hot time stands for it.
         """
-        self._fetch([kernel for kernel in kernels if kernel not in self._hot])
-        hot = [self._hot.get(kernel) for kernel in kernels]
+        self._times.read_hot(kernels)
+        hot = [self._times.hot.get(kernel) for kernel in kernels]
         missing = [k for k, answer in zip(kernels, hot, strict=True) if answer is None]
         if not self._with_cold:
             return hot, Missing(missing)
@@ -177,8 +144,9 @@ class TableLatency:
         if share == 0:
             return hot, Missing()
         changing = {k for k in kernels if turns_cold(self._sizes_of(k).weights, cache)}
-        self._fetch_cold([kernel for kernel in changing if kernel not in self._cold])
-        cold = [kernel for kernel in kernels if kernel in changing and kernel not in self._cold]
+        self._times.read_cold([kernel for kernel in kernels if kernel in changing])
+        known = self._times.cold
+        cold = [kernel for kernel in kernels if kernel in changing and kernel not in known]
         answers = [
             self._between(kernel, answer, share) if answer and kernel in changing else answer
             for kernel, answer in zip(kernels, hot, strict=True)
@@ -234,8 +202,13 @@ class TableLatency:
 
     @property
     def asked(self) -> Collection[Kernel]:
-        """Kernels that this model was asked for and that the table knows."""
-        return self._hot.keys()
+        """Measured kernels that this model was asked for, or that it interpolated from."""
+        hot = self._times.hot
+        guessed = [kernel for kernel, answer in hot.items() if answer.origin is Origin.INTERPOLATED]
+        found = dict.fromkeys(kernel for kernel in hot if hot[kernel].origin is Origin.MEASURED)
+        if guessed:
+            found |= dict.fromkeys(self.interpolation.curves[Quantity.HOT].basis(guessed))
+        return found.keys()
 
     @property
     def call(self) -> NullTime:
@@ -246,22 +219,51 @@ class TableLatency:
             self._null = null or NullTime(0.0, 0.0)
         return self._null
 
+    @property
+    def interpolation(self) -> Interpolation:
+        """The curves that the next guess is made from; only with `max_error`."""
+        assert self._guesses is not None
+        with table_errors():
+            return self._guesses.interpolation
+
     def _priced(self, kernels: Sequence[Kernel]) -> list[Answer]:
-        answers, lack = self.answers(kernels)
+        found, lack = self.answers(kernels)
+        answers = [answer for answer in found if answer is not None]
+        if not lack and not self._good_enough(kernels, answers):
+            lack = Missing(networks=[kernels])
         if lack:
-            self._refuse_poisonous(lack.kernels)
-            raise lack
-        return [answer for answer in answers if answer is not None]
+            self._times.refuse_poisonous(lack.kernels)
+            self._times.withdraw()
+            networks = [] if self._guesses is None else [kernels]
+            raise Missing.together([lack, Missing(networks=networks)])
+        if self._guesses is not None:
+            self._guesses.accept()
+        return answers
+
+    def _good_enough(self, kernels: Sequence[Kernel], answers: Sequence[Answer]) -> bool:
+        """Whether interpolation leaves the sum of `answers` to `kernels` as sure as asked for."""
+        if self._guesses is None or self._max_error is None:
+            return True
+        total = self.call.latency_us + fsum(answer.latency_us for answer in answers)
+        return self._guesses.new_error_us(kernels, answers) <= self._max_error * total
+
+    def _error_us(self, kernels: Sequence[Kernel], answers: Sequence[Answer]) -> float:
+        """What interpolation may make the sum of `answers` to `kernels` be off by."""
+        if self._guesses is None:
+            return 0.0
+        return self._guesses.error_us(zip(kernels, answers, strict=True))
 
     def _between(self, kernel: Kernel, hot: Answer, share: float) -> Answer:
         """The answer for a network that pays `share` of the difference between cold and hot."""
-        cold = self._cold.get(kernel)
+        cold = self._times.cold.get(kernel)
         if cold is None:
             return replace(hot, hot=True)
         # Noise apart, weights from further away never make a kernel faster.
         latency = hot.latency_us + share * max(0.0, cold.latency_us - hot.latency_us)
         error = (1 - share) * hot.relative_error + share * cold.relative_error
-        return replace(hot, latency_us=latency, relative_error=error)
+        # A hot time that does not count says nothing about where the answer comes from.
+        origin = cold.origin if share == 1 else max(hot.origin, cold.origin, key=_ORIGINS.index)
+        return replace(hot, latency_us=latency, relative_error=error, origin=origin)
 
     def _sizes_of(self, kernel: Kernel) -> _Sizes:
         sizes = self._sizes.get(kernel)
@@ -275,46 +277,6 @@ class TableLatency:
             self._sizes[kernel] = sizes
         return sizes
 
-    def _fetch(self, kernels: Sequence[Kernel]) -> None:
-        if not kernels:
-            return
-        with table_errors():
-            entries = self._store.entries(self.platform, kernels)
-        for kernel, entry in entries.items():
-            answer = Answer(entry.latency_us, entry.relative_error, source=entry.source)
-            self._hot[kernel] = answer
-            self._keep_cold(kernel, entry)
-
-    def _fetch_cold(self, kernels: Sequence[Kernel]) -> None:
-        if not kernels:
-            return
-        with table_errors():
-            entries = self._store.entries(self.platform, kernels)
-            hopeless = self._store.never_cold(self.platform)
-        for kernel, entry in entries.items():
-            self._keep_cold(kernel, entry)
-            if kernel in hopeless:
-                self._cold[kernel] = self._hot[kernel]
-
-    def _keep_cold(self, kernel: Kernel, entry: Entry) -> None:
-        if entry.cold_us is not None:
-            self._cold[kernel] = Answer(entry.cold_us, entry.cold_error or 0.0)
-
-    def _refuse_poisonous(self, kernels: Sequence[Kernel]) -> None:
-        """Raise DeviceError if one of `kernels` is not to be asked for again."""
-        if not kernels:
-            return
-        with table_errors():
-            poisonous = self._store.quarantined(self.platform)
-        for kernel in kernels:
-            if kernel in poisonous:
-                verdict = poisonous[kernel]
-                raise DeviceError(
-                    f"{self.platform} cannot run this kernel ({verdict.reason}"
-                    f" {verdict.detail}): {kernel}",
-                    "Use another backend or device, or keep the layer that it comes from as it is.",
-                )
-
     def _fact(self, name: str) -> float | None:
         """What was learnt of the platform; None where it has not been."""
         if name not in self._facts:
@@ -326,6 +288,10 @@ class TableLatency:
         with table_errors():
             found = self._store.facts(self.platform)
         self._facts = {each: fact.value for each, fact in found.items()} | self._facts
+
+
+# From the strongest evidence to the weakest.
+_ORIGINS = list(Origin)
 
 
 def _as_hot(answers: Sequence[Answer | None]) -> list[Answer | None]:

@@ -3,6 +3,7 @@
     job.json             the request, what the first sitting found and, at the end, the result
     journal/0003.json    the state after step 3; it exists only when step 3 is complete
     journal/0003.npz     the weights and moments that belong to it (the last two steps')
+    prices.jsonl         interpolated times that choices rest on
     family/              the best network of each iteration
     adapted.keras, adapted.tflite, original.tflite, report.html
 
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from adapt.errors import InputError
 from adapt.job.files import to_json, write_file
 from adapt.job.journal import Journal
+from adapt.job.prices import PriceFile
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult
 
@@ -152,10 +154,14 @@ class JobFolder:
 
     def discard(self) -> None:
         """Remove a job that has not begun, and its folder where nothing else is in it."""
-        for name in ("job.json", "lock"):
+        for name in ("job.json", "lock", "prices.jsonl"):
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
+
+    def prices(self) -> PriceFile:
+        """The interpolated times that networks were priced with."""
+        return PriceFile(self.path / "prices.jsonl")
 
     def journal(self, track: str = "") -> Journal:
         """The journal of the job, or of the baseline called `track`."""

@@ -21,7 +21,8 @@ class JobRequest(BaseModel):
 
     `directory` is where modules of `data` are looked for, `tables` the table file if it is not
     that of the configuration; `threads` are those of training, `device_threads` those of the
-    measured runtime.
+    measured runtime. Without `exact`, times of kernels are interpolated where a network's latency
+    is then still known well enough.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,7 @@ class JobRequest(BaseModel):
     backend: Literal["xnnpack", "builtin"] = "xnnpack"
     device_threads: int = Field(default=1, ge=1, le=64)
     core_mask: int = Field(default=0, ge=0, lt=1 << 64)
+    exact: bool = False
     threads: int = Field(ge=1, le=1024)
     seed: int = Field(default=0, ge=0, lt=1 << 31)
     tables: Path | None = None

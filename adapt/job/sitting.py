@@ -26,7 +26,7 @@ from adapt.job.request import JobRequest
 from adapt.methods.base import State
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.load import Network, load_model
-from adapt.refresh import Refreshed, measure_missing
+from adapt.refresh import Refreshed, fill, measure_missing
 from adapt.training.data import Data, DataOptions, load_data
 from adapt.training.finetune import Trainer
 from lookup_tables.kernel import Platform
@@ -38,6 +38,13 @@ _T = TypeVar("_T")
 
 # Inputs that calibrate an int8 network; a few hundred settle the ranges.
 _CALIBRATION_EXAMPLES = 200
+
+# Within this share the latency of a network must be known, nine times in ten, while a job searches;
+# an iteration tightens its constraint by a few percent.
+_MAX_ERROR = 0.03
+
+# Measuring goes on a little further, so that a price that was not good enough is after it.
+_FILL_UNTIL = 0.025
 
 # Resources that every result states, budgeted or not.
 _REPORTED = ("latency", "macs", "params", "size", "memory")
@@ -104,7 +111,11 @@ class Sitting:
                 core_mask=request.core_mask,
             )
             platform = device.platform(options.backend, options.threads, options.core_mask)
-            table = TableLatency(store, platform)
+            table = (
+                TableLatency(store, platform)
+                if request.exact
+                else TableLatency(store, platform, max_error=_MAX_ERROR, kept=folder.prices())
+            )
             models = _cost_models(store, table, device)
             pricer = Pricer(network, models, Budget.parse(request.budget).resources)
             elastic = ElasticNetwork(model, network.groups)
@@ -164,6 +175,8 @@ class Sitting:
 
     def _timed(self, lack: Missing) -> Refreshed:
         with self.ledger.timed("measuring"):
+            if lack.networks:
+                return self._filled(lack)
             refreshed = measure_missing(
                 self.store,
                 self.device,
@@ -172,6 +185,22 @@ class Sitting:
                 on_progress=self.listener.measuring,
             )
         self.ledger.measured(len(refreshed.measured))
+        return refreshed
+
+    def _filled(self, lack: Missing) -> Refreshed:
+        """Measure what makes the networks' latencies known well enough."""
+        filled = fill(
+            self.store,
+            self.device,
+            lack.networks,
+            max_error=_FILL_UNTIL,
+            options=self.options,
+            on_progress=self.listener.measuring,
+        )
+        refreshed = filled.refreshed
+        self.ledger.measured(len(refreshed.measured))
+        if max(filled.errors) <= _FILL_UNTIL:
+            refreshed.failed.clear()  # Others stand for those that gave no steady time.
         return refreshed
 
     def _measure(self, lack: Missing) -> None:

@@ -6,6 +6,7 @@ Every batch is recorded before the next begins, so a kill loses the work of one 
 from adapt.refresh.cache import learn_cache, learn_memory
 from adapt.refresh.cold import measure_cold
 from adapt.refresh.energy import ENERGY_MS, measure_energy
+from adapt.refresh.filling import Filled, fill
 from adapt.refresh.kernels import measure_kernels
 from adapt.refresh.missing import measure_missing
 from adapt.refresh.networks import (
@@ -17,19 +18,23 @@ from adapt.refresh.networks import (
 from adapt.refresh.nightly import Night, PlatformNight, refresh_tables
 from adapt.refresh.queue import MAX_ATTEMPTS, MAX_BATCH_KERNELS, Refreshed
 from adapt.refresh.session import OnProgress
+from adapt.refresh.tiles import learn_tiles
 
 __all__ = [
     "ENERGY_MS",
     "MAX_ATTEMPTS",
     "MAX_BATCH_KERNELS",
     "NETWORK_REPEATS",
+    "Filled",
     "NetworkLatency",
     "Night",
     "OnProgress",
     "PlatformNight",
     "Refreshed",
+    "fill",
     "learn_cache",
     "learn_memory",
+    "learn_tiles",
     "measure_cold",
     "measure_energy",
     "measure_kernels",

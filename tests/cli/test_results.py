@@ -89,6 +89,7 @@ def test_files_of_the_results(reference: Reference) -> None:
         "job.json",
         "journal",
         "lock",
+        "prices.jsonl",
         "report.html",
     }
     for network in result(job)["networks"]:
@@ -113,14 +114,14 @@ def test_the_budget_is_met(reference: Reference) -> None:
 
 
 def test_the_table_knows_what_was_used(reference: Reference) -> None:
-    """Once in the search, once more where it became part of a network that is compared."""
+    """In the search, or to interpolate for it, or in a network that is compared; or in both."""
     adapt, job, _ = reference
     with Store(adapt.table) as store:
         (platform,) = store.platforms()
         uses = store.uses(platform)
         assert set(uses) == set(store.entries(platform))
     operators = read_model((job / "adapted.tflite").read_bytes()).operators
-    assert {uses[node.kernel] for node in operators} == {2}
+    assert {uses[node.kernel] for node in operators} <= {1, 2}
     assert set(uses.values()) == {1, 2}
 
 

@@ -23,7 +23,17 @@ from adapt.network.shrink import slice_weights  # noqa: E402
 from adapt.tflite.reader import read_kernels  # noqa: E402
 from lookup_tables import Kernel  # noqa: E402
 
-__all__ = ["DTYPES", "SHARED", "Case", "pruned", "samples", "versions", "whole"]
+__all__ = [
+    "DTYPES",
+    "PRUNABLE",
+    "SHARED",
+    "Case",
+    "prunable",
+    "pruned",
+    "samples",
+    "versions",
+    "whole",
+]
 
 SHARED = Path(os.environ.get("ADAPT_SHARED", Path(__file__).parents[4] / "shared"))
 
@@ -86,6 +96,15 @@ _PRUNED: dict[str, Build] = {
     "mobilenet_v2-224": _application(applications.MobileNetV2, 224),
     "resnet8": lambda: load_model(SHARED / "models" / "resnet8_cifar10.h5"),
 }
+
+
+# Names of the networks that are pruned.
+PRUNABLE = tuple(_PRUNED)
+
+
+def prunable(name: str) -> keras.Model:
+    """One of PRUNABLE, whole."""
+    return _PRUNED[name]()
 
 
 def whole(folder: Path) -> Iterator[Case]:

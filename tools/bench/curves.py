@@ -1,0 +1,254 @@
+"""How well a table of few measurements prices networks that nobody measured.
+
+    python tools/bench/curves.py [--model NAME] [--dtype int8] [--asked N] [--tested N]
+                                 [--max-error SHARE] [--time-limit SECONDS]
+
+From an empty table, kernels are measured until N random versions of a network are known within the
+error asked for. Then other random versions are priced and measured whole, and so are all their
+kernels. Prints the seconds and the entries that it took, the errors of whole networks, those of
+single kernels beside linear interpolation through the same entries, and how often the truth was
+within the expected error, by operator: nine times in ten is what is promised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
+from support.networks import DTYPES, PRUNABLE, Case, prunable, samples, versions
+from support.statistics import Error, summary
+
+from adapt.cost.base import Missing, Origin
+from adapt.cost.interpolation import Interpolation, Quantity
+from adapt.cost.table import TableLatency, open_table
+from adapt.fleet.local import LocalDevice
+from adapt.network.export import to_tflite
+from adapt.network.load import Network
+from adapt.network.shrink import slice_weights
+from adapt.refresh import fill, measure_missing, measure_networks
+from lookup_tables import Kernel, Platform, Store
+from lookup_tables.curves import Estimate
+from lookup_tables.families import Family, member
+
+# Networks measured side by side: their ratio holds on a machine that drifts.
+TOGETHER = 4
+
+# Seeds of the random versions asked about and tested.
+ASKED, TESTED = 1, 2
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A tested network with its interpolated price."""
+
+    case: Case
+    latency_us: float
+    error_us: float
+    interpolated: float
+
+
+def cases(network: Network, dtype: str, count: int) -> list[Case]:
+    """`count` random versions as files."""
+    calibration = samples(network.model) if dtype == "int8" else None
+    found = []
+    for number, keep in enumerate(versions(network, count, TESTED)):
+        weights = slice_weights(network.weights, network.groups, keep)
+        content = to_tflite(network.shrunk(keep, weights), calibration)
+        widths = {name: len(kept) for name, kept in keep.items()}
+        found.append(Case(f"version {number}", content, network.kernels(widths)))
+    return found
+
+
+def asked(network: Network, count: int) -> list[list[Kernel]]:
+    """The kernels of the whole network, of its narrowest version, and of `count` random ones."""
+    narrowest = {name: max(1, width // 4) for name, width in network.widths.items()}
+    random = [
+        {name: len(kept) for name, kept in keep.items()} for keep in versions(network, count, ASKED)
+    ]
+    return [network.kernels(widths) for widths in ({}, narrowest, *random)]
+
+
+def price(store: Store, platform: Platform, tested: Sequence[Case]) -> list[Priced]:
+    """Prices of those of `tested` that have one."""
+    table = TableLatency(store, platform, max_error=math.inf)
+    priced = []
+    for case in tested:
+        try:
+            amount = table.price(case.kernels)["latency"]
+        except Missing as lack:
+            print(f"{case.name}: no price, since {str(lack)[:100]} ...")
+            continue
+        parts = table.price_each(case.kernels)
+        guessed = sum(Origin.INTERPOLATED in part["latency"].by_origin for part in parts)
+        share = guessed / len(case.kernels)
+        priced.append(Priced(case, amount.value, amount.error, share))
+    return priced
+
+
+def whole(store: Store, device: LocalDevice, priced: Sequence[Priced]) -> list[float]:
+    """Microseconds of whole networks, measured."""
+    found: list[float] = []
+    for first in range(0, len(priced), TOGETHER):
+        contents = [each.case.content for each in priced[first : first + TOGETHER]]
+        found += [each.latency_us for each in measure_networks(store, device, contents)]
+    return found
+
+
+def linear(
+    known: Mapping[Kernel, tuple[float, float]], wanted: Sequence[Kernel]
+) -> dict[Kernel, float]:
+    """Piecewise linear interpolation over channels, the nearest entry outside."""
+    points: dict[Family, dict[tuple[int, ...], float]] = defaultdict(dict)
+    for kernel, (value, _) in known.items():
+        if (place := member(kernel)) is not None:
+            points[place.family][place.channels] = value
+    found = {}
+    for kernel in wanted:
+        place = member(kernel)
+        if place is not None and len(points[place.family]) >= 4:
+            found[kernel] = _linear(points[place.family], place.channels)
+    return found
+
+
+def _linear(points: Mapping[tuple[int, ...], float], at: tuple[int, ...]) -> float:
+    places, values = np.array(list(points), float), np.array(list(points.values()))
+    varying = [axis for axis in range(len(at)) if len(set(places[:, axis])) > 1]
+    target = np.array(at, float)[varying]
+    if len(varying) == 1:
+        order = np.argsort(places[:, varying[0]])
+        return float(np.interp(target[0], places[order, varying[0]], values[order]))
+    inside = float(LinearNDInterpolator(places[:, varying], values)(target)[0])
+    if math.isnan(inside):
+        inside = float(NearestNDInterpolator(places[:, varying], values)(target)[0])
+    return inside
+
+
+def report_kernels(
+    quantity: Quantity,
+    guesses: Mapping[Kernel, Estimate],
+    lines: Mapping[Kernel, float],
+    truth: Mapping[Kernel, float],
+) -> None:
+    """Print errors and coverage by operator, then of all."""
+    kinds: dict[str, list[Kernel]] = defaultdict(list)
+    for kernel in guesses:
+        if kernel in truth and not guesses[kernel].measured:
+            kinds[kernel.op].append(kernel)
+            kinds["all"].append(kernel)
+    for kind in sorted(kinds, key=lambda kind: (kind == "all", kind)):
+        kernels = kinds[kind]
+        errors = sorted(abs(guesses[k].value / truth[k] - 1) for k in kernels)
+        plain = sorted(abs(lines[k] / truth[k] - 1) for k in kernels if k in lines)
+        within = statistics.fmean(
+            abs(guesses[k].value / truth[k] - 1) <= guesses[k].relative_error for k in kernels
+        )
+        bias = statistics.fmean(guesses[k].value / truth[k] - 1 for k in kernels)
+        stated = statistics.median(guesses[k].relative_error for k in kernels)
+        print(
+            f"{quantity:4} {kind:20} {len(kernels):5} kernels: median {_at(errors, 0.5):6.2%},"
+            f" p95 {_at(errors, 0.95):6.2%} (linear {_at(plain, 0.5):6.2%},"
+            f" {_at(plain, 0.95):6.2%}), mean {bias:+6.2%}; expected {stated:6.2%},"
+            f" within it {within:6.1%}"
+        )
+
+
+def _at(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else math.nan
+
+
+def report_networks(
+    priced: Sequence[Priced], measured: Sequence[float], exact: Sequence[float]
+) -> None:
+    """Print each network and the errors of all; `exact` are prices with every kernel measured."""
+    for each, us, sum_us in zip(priced, measured, exact, strict=True):
+        print(
+            f"{each.case.name:12} measured {us:9.1f} us, interpolated {each.latency_us:9.1f} us"
+            f" +-{each.error_us / each.latency_us:5.1%}: {each.latency_us / us - 1:+6.1%},"
+            f" {each.latency_us / sum_us - 1:+6.1%} from the sum of its kernels;"
+            f" {each.interpolated:4.0%} of {len(each.case.kernels)} kernels not in the table"
+        )
+    names = [each.case.name for each in priced]
+    prices = [each.latency_us for each in priced]
+    for title, truth, guess in (
+        ("interpolated against measured", measured, prices),
+        ("every kernel measured against measured", measured, exact),
+        ("interpolated against every kernel measured", exact, prices),
+    ):
+        errors = [Error(*each) for each in zip(names, truth, guess, strict=True)]
+        bias = statistics.fmean(error.relative for error in errors)
+        print(f"{title}, {summary(errors)}, mean {bias:+.2%}")
+    within = [abs(e.latency_us - us) <= e.error_us for e, us in zip(priced, exact, strict=True)]
+    print(f"within the expected error of the sum of their kernels: {statistics.fmean(within):.0%}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=PRUNABLE, default="mobilenet_v2-224")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--asked", type=int, default=20, help="versions to be known")
+    parser.add_argument("--tested", type=int, default=16, help="other versions to price")
+    parser.add_argument("--max-error", type=float, default=0.03, help="share of the latency")
+    parser.add_argument("--time-limit", type=float, default=180, help="seconds of measuring")
+    options = parser.parse_args()
+    model = prunable(options.model)
+    calibration = samples(model) if options.dtype == "int8" else None
+    network = Network(model, quantized_samples=calibration)
+    wanted, tested = asked(network, options.asked), cases(network, options.dtype, options.tested)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalDevice() as device,
+        open_table(Path(folder) / "tables.db") as store,
+    ):
+        platform = device.platform("xnnpack", 1, 0)
+        filled = fill(
+            store, device, wanted, max_error=options.max_error, time_limit_s=options.time_limit
+        )
+        counts, known = store.counts(platform), sorted(filled.errors)
+        kernels = {kernel for each in wanted for kernel in each}
+        print(
+            f"{options.model} {options.dtype}: {filled.seconds:.0f} s, {counts.entries} entries for"
+            f" {len(kernels)} kernels of {len(wanted)} networks, known within"
+            f" {known[len(known) // 2]:.1%} (median) and {known[-1]:.1%} (most)"
+        )
+        for name, fact in store.facts(platform).items():
+            print(f"  {name}: {fact.value:g}")
+        priced = price(store, platform, tested)
+        curves = Interpolation.read(store, platform).curves
+        everything = list(dict.fromkeys(k for each in priced for k in each.case.kernels))
+        guesses = {q: curves[q].estimates(everything) for q in Quantity}
+        entries = store.entries(platform)
+        lines = {
+            Quantity.HOT: linear({k: (e.latency_us, 0) for k, e in entries.items()}, everything),
+            Quantity.COLD: linear(
+                {k: (e.cold_us, 0) for k, e in entries.items() if e.cold_us}, everything
+            ),
+        }
+        if len(priced) < 2:
+            raise SystemExit("too few of the tested versions have a price; ask about more")
+        measured = whole(store, device, priced)
+        table = TableLatency(store, platform)
+        lack = Missing.together(table.answers(each.case.kernels)[1] for each in priced)
+        measure_missing(store, device, Missing(everything, cold=lack.cold))
+        table = TableLatency(store, platform)
+        exact = [table.price(each.case.kernels)["latency"].value for each in priced]
+        report_networks(priced, measured, exact)
+        entries = store.entries(platform, everything)
+        truth = {
+            Quantity.HOT: {k: e.latency_us for k, e in entries.items()},
+            Quantity.COLD: {k: e.cold_us for k, e in entries.items() if e.cold_us},
+        }
+        for quantity in Quantity:
+            report_kernels(quantity, guesses[quantity], lines[quantity], truth[quantity])
+
+
+if __name__ == "__main__":
+    main()
