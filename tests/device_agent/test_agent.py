@@ -101,7 +101,7 @@ def test_a_wrong_digest_is_refused(agent: Any, make_request: Make, small_model: 
 
 
 def test_a_message_beyond_the_limit_is_refused(agent: Any, make_request: Make) -> None:
-    request = make_request({i: bytes(22 << 20) for i in "abc"})
+    request = make_request({i: bytes(54 << 20) for i in "abc"})
     assert refused(lambda: agent.results(request)) is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert agent.stub.Describe(DESCRIBE, metadata=agent.metadata).identity.runtime
 

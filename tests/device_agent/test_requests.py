@@ -120,7 +120,7 @@ def test_limits_of_size(make_request: Make) -> None:
     code, message = refusal(make_request({"a": bytes(requests.MAX_MODEL_BYTES + 1)}))
     assert code is TOO_MUCH
     assert message.startswith("models[0].content")
-    code, message = refusal(make_request({i: bytes(23 * requests.MIB) for i in "abc"}))
+    code, message = refusal(make_request({i: bytes(54 * requests.MIB) for i in "abc"}))
     assert code is TOO_MUCH
     assert message.startswith("models:")
 
