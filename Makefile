@@ -34,8 +34,10 @@ test-long: $(VENV)/.installed $(OTHER)/.installed  ## The same tests with many m
 bench: $(VENV)/.installed  ## Every benchmark, one after the other; half an hour and more.
 	for script in tools/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-bench-predict: $(VENV)/.installed  ## How well tables predict whole networks; ten minutes of an idle machine.
-	$(BIN)/python tools/bench/predict.py
+bench-predict: $(VENV)/.installed  ## How well tables predict whole networks; half an hour of an idle machine.
+	$(BIN)/python tools/bench/thresholds.py
+	for type in float32 int8; do for model in mobilenet_v2-224 mobilenet_v1-0.5-128; do \
+		$(BIN)/python tools/bench/curves.py --model $$model --dtype $$type || exit 1; done; done
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'

@@ -242,6 +242,16 @@ def main() -> None:
         exact = [table.price(each.case.kernels)["latency"].value for each in priced]
         report_networks(priced, measured, exact)
         entries = store.entries(platform, everything)
+        straight = [
+            table.call.latency_us
+            + sum(lines[Quantity.HOT].get(k, entries[k].latency_us) for k in each.case.kernels)
+            for each in priced
+        ]
+        errors = [
+            Error(each.case.name, us, guess)
+            for each, us, guess in zip(priced, measured, straight, strict=True)
+        ]
+        print(f"linear interpolation of hot times against measured, {summary(errors)}")
         truth = {
             Quantity.HOT: {k: e.latency_us for k, e in entries.items()},
             Quantity.COLD: {k: e.cold_us for k, e in entries.items() if e.cold_us},
