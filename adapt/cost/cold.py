@@ -64,7 +64,7 @@ class Shares:
     cold_from: float = 0.6
     cold_until: float = 1.4
     l3_from: float = 0.5
-    l3_until: float = 1.5
+    l3_until: float = 1.0
     output_from: float = 0.3
     output_until: float = 3.0
 

@@ -16,7 +16,15 @@ from enum import IntEnum
 from adapt.tflite.pairs import Pair, pairs_of
 from lookup_tables.kernel import Kernel
 
-__all__ = ["PAIR_FACTS", "Fusion", "PairTimes", "Trial", "free_kernels", "judge_pairs"]
+__all__ = [
+    "PAIR_FACTS",
+    "Fusion",
+    "PairTimes",
+    "Trial",
+    "free_kernels",
+    "judge_pairs",
+    "telling_share",
+]
 
 # The name of a kind's fact is this and the kind; its value is a Fusion.
 PAIR_FACTS = "pair "
@@ -30,11 +38,15 @@ _LEAST_US = 0.05
 
 
 class Fusion(IntEnum):
-    """What a pair of kernels takes."""
+    """What a pair of kernels takes; UNTOLD where those timed were too unequal or short to tell."""
 
     NONE = 0
     FIRST_FREE = 1
     SECOND_FREE = 2
+    UNTOLD = 3
+
+
+_CASES = (Fusion.NONE, Fusion.FIRST_FREE, Fusion.SECOND_FREE)
 
 
 @dataclass(frozen=True)
@@ -80,18 +92,34 @@ class Trial:
     unknown: tuple[Pair, ...]
 
 
-def free_kernels(kernels: Sequence[Kernel], facts: Mapping[str, float]) -> Trial:
-    """Apply the platform's `facts` to a network of `kernels`, in the order in which they run."""
+def telling_share(first_us: float, second_us: float) -> float:
+    """How much the time of a pair of such kernels says of it: 1 and more is beyond doubt."""
+    lesser = min(first_us, second_us)
+    return 0.5 * min(lesser / _LEAST_US, lesser / (first_us + second_us) / _TELLING)
+
+
+def free_kernels(
+    kernels: Sequence[Kernel], times: Sequence[float | None], facts: Mapping[str, float]
+) -> Trial:
+    """Apply the platform's `facts` to a network of `kernels`, in the order in which they run.
+
+    `times` are those of the kernels alone, microseconds, None where unknown: where they would tell
+    of a kind what others did not, it is asked for again.
+    """
     free: set[int] = set()
     unknown: list[Pair] = []
     for position, pair in enumerate(pairs_of(kernels)):
         if pair is None:
             continue
         value = facts.get(PAIR_FACTS + pair.kind)
-        if value is None:
+        if value is None or (value == Fusion.UNTOLD and _tells(*times[position : position + 2])):
             unknown.append(pair)
         elif value == Fusion.FIRST_FREE:
             free.add(position)
         elif value == Fusion.SECOND_FREE:
             free.add(position + 1)
     return Trial(frozenset(free), tuple(unknown))
+
+
+def _tells(first_us: float | None, second_us: float | None) -> bool:
+    return bool(first_us and second_us) and telling_share(first_us or 0, second_us or 0) >= 1

@@ -121,7 +121,7 @@ class TableLatency:
         answers, unknown = self._spilled(near, sizes)
         footprint = weights + max((size.activations for size in sizes), default=0)
         answers, facts = self._far(kernels, answers, footprint)
-        trial = self._fused(kernels)
+        trial = self._fused(kernels, hot)
         answers = [
             replace(answer, latency_us=0.0, free=True)
             if answer and position in trial.free
@@ -173,12 +173,13 @@ class TableLatency:
             for answer, size in zip(near, sizes, strict=True)
         ], ()
 
-    def _fused(self, kernels: Sequence[Kernel]) -> Trial:
+    def _fused(self, kernels: Sequence[Kernel], hot: Sequence[Answer | None]) -> Trial:
         """Which kernels the runtime leaves out."""
-        trial = free_kernels(kernels, self._facts)
+        times = [answer.latency_us if answer else None for answer in hot]
+        trial = free_kernels(kernels, times, self._facts)
         if trial.unknown:
             self._read_facts()
-            trial = free_kernels(kernels, self._facts)
+            trial = free_kernels(kernels, times, self._facts)
         return trial
 
     def _far(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from adapt.cost.fusion import PAIR_FACTS, PairTimes, judge_pairs
+from adapt.cost.fusion import PAIR_FACTS, Fusion, PairTimes, judge_pairs, telling_share
 from adapt.cost.table import table_errors
 from adapt.errors import InputError
 from adapt.fleet.device import Batch, Device, MeasureOptions, ModelFile
@@ -47,7 +47,9 @@ def learn_pairs(
     learnt: dict[str, Fact] = {}
     names = sorted(chosen)
     for at in range(0, len(names), _KINDS_TOGETHER):
-        learnt |= _learn(session, {kind: chosen[kind] for kind in names[at : at + _KINDS_TOGETHER]})
+        some = {kind: chosen[kind] for kind in names[at : at + _KINDS_TOGETHER]}
+        doubtful = {k for k, ps in some.items() if max(_telling(p, entries) for p in ps) < 1}
+        learnt |= _learn(session, some, doubtful)
         if on_progress is not None:
             on_progress(len(learnt), len(names))
     return learnt
@@ -72,14 +74,19 @@ def _parts(pair: Pair) -> tuple[Kernel, Kernel]:
 def _most_telling(pairs: Sequence[Pair], entries: Mapping[Kernel, Entry]) -> list[Pair]:
     """The pairs to time; in their order where the table does not know their parts."""
 
-    def share(pair: Pair) -> float:
-        times = [entries[part].latency_us for part in _parts(pair) if part in entries]
-        return min(times) / sum(times) if len(times) == 2 else 0.0
-
-    return sorted(pairs, key=share, reverse=True)[:PAIRS_OF_A_KIND]
+    return sorted(pairs, key=lambda p: _telling(p, entries), reverse=True)[:PAIRS_OF_A_KIND]
 
 
-def _learn(session: Session, kinds: Mapping[str, Sequence[Pair]]) -> dict[str, Fact]:
+def _telling(pair: Pair, entries: Mapping[Kernel, Entry]) -> float:
+    """How much the pair says of its kind, as far as the table knows its parts."""
+    times = [entries[part].latency_us for part in _parts(pair) if part in entries]
+    return telling_share(*times) if len(times) == 2 else 0.0
+
+
+def _learn(
+    session: Session, kinds: Mapping[str, Sequence[Pair]], doubtful: Collection[str]
+) -> dict[str, Fact]:
+    """Time the pairs of `kinds`; what `doubtful` ones do not tell is left open for others."""
     files: dict[str, ModelFile] = {}
     faults: dict[str, str] = {}
     for kind, some in kinds.items():
@@ -107,10 +114,12 @@ def _learn(session: Session, kinds: Mapping[str, Sequence[Pair]]) -> dict[str, F
         }
         if kind in faults:
             evidence["fault"] = faults[kind]
+        open_still = kind in doubtful and not any(each.telling for each in times)
+        verdict = Fusion.UNTOLD if open_still else judge_pairs(times)
         name = PAIR_FACTS + kind
         with table_errors():
             facts[name] = session.store.record_fact(
-                session.platform, name, float(judge_pairs(times)), evidence
+                session.platform, name, float(verdict), evidence
             )
     return facts
 

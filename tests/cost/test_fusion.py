@@ -70,7 +70,15 @@ def test_a_free_kernel_costs_nothing_in_the_network(
             assert [cost["latency"].value for cost in each] == pytest.approx(expected)
 
 
+def test_what_others_did_not_tell_is_asked_of_those_that_would() -> None:
+    facts = {PAIR_FACTS + "LOGISTIC>MUL(same,result) int8": float(Fusion.UNTOLD)}
+    for times, asked in (([4.0, 2.0], True), ([4.0, 0.2], False), ([0.04, 0.04], False)):
+        trial = free_kernels([LOGISTIC, SWISH], times, facts)
+        assert (trial.free, bool(trial.unknown)) == (frozenset(), asked)
+    assert not free_kernels([LOGISTIC, SWISH], [4.0, None], facts).unknown
+
+
 def test_unknown_kinds_are_named() -> None:
-    trial = free_kernels([LOGISTIC, SWISH], {})
+    trial = free_kernels([LOGISTIC, SWISH], [None, None], {})
     assert trial.free == frozenset()
     assert [pair.kind for pair in trial.unknown] == ["LOGISTIC>MUL(same,result) int8"]

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from adapt.cost import Missing, TableLatency
 from adapt.cost.fusion import PAIR_FACTS, Fusion
+from adapt.refresh import measure_kernels
 from adapt.refresh.pairs import PAIRS_OF_A_KIND, learn_pairs
 from adapt.tflite.ops import make_kernel
 from adapt.tflite.pairs import Pair, pairs_of
@@ -50,3 +52,27 @@ def test_few_of_a_kind_are_timed(store: Store, device: Any) -> None:
     learn_pairs(store, device, pairs(*range(8, 88, 8)))
     (batch,) = device.batches
     assert sum("-" in name for name in batch) == PAIRS_OF_A_KIND
+
+
+def test_pairs_too_short_to_tell_leave_the_kind_open(
+    store: Store, device: Any, platform: Platform
+) -> None:
+    short, long = swish(8), swish(16)
+    device.times_us |= {kernel.key: 0.51 for kernel in short}
+    device.times_us[f"{short[0].key}-{short[1].key}"] = 0.52
+    measure_kernels(store, device, [*short, *long])
+    assert learn_pairs(store, device, pairs(8))[KIND].value == Fusion.UNTOLD
+    with pytest.raises(Missing) as caught:
+        TableLatency(store, platform).price(long)
+    assert learn_pairs(store, device, caught.value.pairs)[KIND].value == Fusion.NONE
+    TableLatency(store, platform).price(long)
+
+
+def test_the_most_telling_pairs_are_timed(store: Store, device: Any) -> None:
+    for units in range(8, 88, 8):
+        device.times_us |= {kernel.key: 0.501 + units / 1000 for kernel in swish(units)}
+    measure_kernels(store, device, [k for units in range(8, 88, 8) for k in swish(units)])
+    device.batches.clear()
+    learn_pairs(store, device, pairs(*range(8, 88, 8)))
+    ids = [f"{first.key}-{second.key}" for first, second in map(swish, (64, 72, 80))]
+    assert {name for name in device.batches[0] if "-" in name} == set(ids)
