@@ -1,6 +1,6 @@
 """How fast and how repeatably the local agent measures kernels.
 
-    python tools/bench/agent.py [MODEL.tflite ...] [--agents 3]
+    python tools/bench/agent.py [MODEL.tflite ...] [--agents 3] [--window-us 5000] [--target 0.005]
 
 Takes the kernels of the models, or those of the bundled network at three widths, and measures them
 all in one batch by each of several agents, one after the other. Prints a line an agent, then the
@@ -65,12 +65,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--agents", type=int, default=3)
+    defaults = MeasureOptions()
+    parser.add_argument("--window-us", type=int, default=defaults.window_us)
+    parser.add_argument("--target", type=float, default=defaults.target_relative_error)
     arguments = parser.parse_args()
+    options = MeasureOptions(window_us=arguments.window_us, target_relative_error=arguments.target)
     taken = [kernel for path in arguments.models for kernel in read_kernels(path.read_bytes())]
     taken = [null_kernel(), *(taken if arguments.models else bundled_kernels())]
     kernels = {kernel.key: kernel for kernel in taken}
     models = [ModelFile(key, write_kernel(kernel)) for key, kernel in kernels.items()]
-    runs = [measure(models, MeasureOptions()) for _ in range(arguments.agents)]
+    runs = [measure(models, options) for _ in range(arguments.agents)]
     common = set.intersection(*(set(run) for run in runs))
     spreads = [max(run[k] for run in runs) / min(run[k] for run in runs) - 1 for k in common]
     spreads.sort()
