@@ -57,6 +57,7 @@ def test_every_option_comes_back(request_of: Make) -> None:
         pixel_range=(-1.0, 1.0),
         resize=True,
         quantize="int8",
+        energy="eyeriss",
         agent_python=Path("/opt/agent/bin/python"),
         backend="builtin",
         device_threads=4,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from adapt.cost.eyeriss.layer import Layer, Operand
+from adapt.errors import InputError
 from adapt.tflite.quantities import macs
 from lookup_tables.kernel import Kernel, Tensor
 
@@ -28,11 +29,16 @@ def is_uncounted_work(kernel: Kernel) -> bool:
 
 
 def kernel_layer(kernel: Kernel, name: str) -> Layer:
-    """The layer that `kernel`, one that `is_counted`, computes for one image, without zeros."""
+    """The layer that `kernel`, one that `is_counted`, computes for one image, without zeros.
+
+    InputError where it is none, as in a damaged file.
+    """
     data, weights = kernel.inputs[0], kernel.inputs[1]
     assert data is not None
     assert weights is not None
     output = kernel.outputs[0]
+    if 0 in (*data.shape, *weights.shape, *output.shape):
+        raise InputError(f"layer {name} has no values: {kernel}", "Each size is 1 or more.")
     if kernel.op == "FULLY_CONNECTED":
         return _dense(name, data, weights, output)
     return _convolution(kernel, name, data, weights, output)

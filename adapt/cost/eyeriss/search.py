@@ -29,6 +29,7 @@ from adapt.cost.eyeriss.mapping import (
     strip_rows,
 )
 from adapt.cost.eyeriss.traffic import Movement, traffic
+from adapt.errors import InputError
 
 __all__ = ["Integers", "cheapest", "sizes"]
 
@@ -36,6 +37,10 @@ Integers = npt.NDArray[np.int64]
 
 # Mappings but for m that are tried together: enough for numpy, few enough for the cache.
 _BLOCK = 64
+
+# Mappings but for m of one layer. Large networks in large batches have some ten thousand; this
+# many take a second and 200 MB.
+MAX_PLACES = 1_000_000
 
 
 def cheapest(
@@ -94,6 +99,12 @@ def _places(layer: Layer, hardware: Hardware, images: Integers, rows: Integers) 
         for r in sizes(ceil_div(pieces, q) * cut.down).tolist()
         if r <= hardware.rows // cut.height
     ]
+    count = len(images) * len(rows) * len(pairs)
+    if count > MAX_PLACES:
+        raise InputError(
+            f"layer {layer.name} has {count} mappings to choose from",
+            f"Valid: up to {MAX_PLACES}. Estimate a smaller batch, layer or accelerator.",
+        )
     q, r = np.array(pairs, np.int64).reshape(-1, 2).T
     n, e, q, r = (axis.ravel() for axis in _product(images, rows, q, r))
     p = np.minimum(most_filters_held(layer, hardware, q), layer.filters)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from adapt.cost.eyeriss.kernels import is_counted, is_uncounted_work, kernel_layer
+from adapt.errors import InputError
 from adapt.tflite.ops import make_kernel
 from adapt.tflite.quantities import macs
 from adapt.tflite.reader import read_model
@@ -65,6 +66,19 @@ def test_padding_groups_and_dilation() -> None:
         kernel_layer(conv((1, 8, 9, 4), (6, 3, 3, 4), (1, 8, 9, 6), dtype="int8"), "x").ifmap.bits
         == 8
     )
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        conv((1, 8, 9, 0), (6, 3, 3, 0), (1, 8, 9, 6)),
+        conv((1, 8, 9, 5), (6, 3, 3, 2), (1, 8, 9, 6)),
+        conv((1, 8, 9, 4), (6, 9, 9, 4), (1, 8, 9, 6), padding="VALID"),
+    ],
+)
+def test_a_damaged_kernel_is_refused(kernel: Kernel) -> None:
+    with pytest.raises(InputError, match="layer x"):
+        kernel_layer(kernel, "x")
 
 
 def test_other_work_is_told_from_none() -> None:
