@@ -266,7 +266,7 @@ def test_a_layer_that_fits_in_no_way_is_named(make_layer: Any) -> None:
 
 def test_a_search_without_end_is_refused() -> None:
     layer = Layer("huge", 1000, 1000, 1 << 20, 9, 1, 1, 1, 1, 1 << 20, 9)
-    with pytest.raises(InputError, match="layer huge has .* mappings to choose from"):
+    with pytest.raises(InputError, match=r"layer huge has [0-9]+ mappings"):
         estimate_layer(layer, CHIP, Settings(batch=4096))
 
 
