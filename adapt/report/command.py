@@ -48,8 +48,7 @@ def command(request: JobRequest, budget: Sequence[str] | None = None) -> str:
             words += [_flag(name), str(value)]
     if request.pixel_range != fields["pixel_range"].default:
         words += ["--pixel-range", *map(str, request.pixel_range)]
-    if request.resize:
-        words.append("--resize")
+    words += [_flag(name) for name in ("resize", "exact") if getattr(request, name)]
     # The default is that of the machine, so another one would train with another number.
     words += ["--threads", str(request.threads)]
     for name, field in Settings.model_fields.items():

@@ -56,6 +56,7 @@ def test_every_option_comes_back(request_of: Make) -> None:
         holdout=0.2,
         pixel_range=(-1.0, 1.0),
         resize=True,
+        exact=True,
         quantize="int8",
         energy="eyeriss",
         agent_python=Path("/opt/agent/bin/python"),
