@@ -39,6 +39,7 @@ _UNIT = "energy of one image (MACs)"
 
 # Counts with a unit of thousands, such as 1.5 G.
 _amount = EngFormatter()
+_total = EngFormatter(places=2)
 
 # A part of a stacked bar: its label, colour, and a length for each bar.
 _Part = tuple[str, str, list[float]]
@@ -51,7 +52,7 @@ def draw_layers(path: Path, name: str, settings: Settings, network: NetworkEstim
     there.
     """
     layers = network.layers
-    title = f"{name}: {_amount(network.total)} MACs of energy"
+    title = f"{name}: {_total(network.total)} MACs of energy"
     if len(layers) > _MOST_BARS:
         layers = tuple(sorted(layers, key=lambda each: -each.total)[:_MOST_BARS])
         title += f", its {_MOST_BARS} dearest layers"

@@ -9,7 +9,7 @@ __all__ = ["ENCODINGS", "encoded_share"]
 ENCODINGS = ("run-length", "significance-map", "none")
 
 # Eyeriss packs three pairs of a run of up to 31 zeros, five bits, and the value that ends it into
-# 64 bits, one of which marks the end (Chen et al., JSSC 2017, section V-E).
+# 64 bits, one of which marks the end (Chen et al., JSSC 2017).
 _RUN_BITS = 5
 _PAIRS_OF_WORD = 3
 _LONGEST_RUN = 31

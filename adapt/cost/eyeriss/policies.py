@@ -8,10 +8,10 @@ concluded from its figures, since neither its source nor its rules are public:
 
   * Images are processed together only in numbers that divide the batch and whose partial sums of
     all filters fit the whole buffer; then m is all filters. Otherwise, one by one.
-  * A strip is as high as can be folded into the array and held in the buffer; JSSC 2017, section
-    IV-B, strip-mines only what does not fit. So wide planes of 1 x 1 convolutions have all rows of
-    the output in one strip, few filters share the buffer, and the ifmap is read again for each lot
-    of them: the movement of feature maps that dominates GoogLeNet.
+  * A strip is as high as can be folded into the array and held in the buffer; the chip strip-mines
+    only what does not fit (JSSC 2017). So wide planes of 1 x 1 convolutions have all rows of the
+    output in one strip, few filters share the buffer, and the ifmap is read again for each lot of
+    them: the movement of feature maps that dominates GoogLeNet.
   * Weights of convolutions are staged in the buffer, and read for every tile of outputs as wide
     and high as the array; partial sums cross the array on their way to the buffer and back; the
     first product of a sum is added to a stored zero.
