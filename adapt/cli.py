@@ -122,6 +122,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Precision of the .tflite; int8 is calibrated on --data.",
 )
 @click.option(
+    "--energy",
+    type=click.Choice(["meter", "eyeriss"]),
+    default="meter",
+    show_default=True,
+    help="What tells energy: the device's meter, or the analytic model of the Eyeriss chip.",
+)
+@click.option(
     "--pixel-range",
     type=(float, float),
     default=(0.0, 255.0),

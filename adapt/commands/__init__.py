@@ -1,5 +1,6 @@
 """Commands about tables and networks that need no TensorFlow."""
 
+from adapt.commands.estimate import estimate
 from adapt.commands.learn import learn
 from adapt.commands.networks import measure, predict
 from adapt.commands.refresh import refresh
@@ -11,4 +12,4 @@ __all__ = ["COMMANDS"]
 tables.add_command(learn)
 tables.add_command(show)
 
-COMMANDS = (tables, predict, measure, refresh)
+COMMANDS = (tables, estimate, predict, measure, refresh)

@@ -70,5 +70,6 @@ def _no_source(resource: str, offered: frozenset[str]) -> UsageError:
     known = ", ".join(sorted(offered)) or "nothing"
     return UsageError(
         f"no {resource} source for this platform",
-        f"Nothing here can measure or model {resource}; budgets can limit: {known}.",
+        f"Nothing here can measure or model {resource}; budgets can limit: {known}."
+        + (" --energy eyeriss models it." if resource == "energy" else ""),
     )

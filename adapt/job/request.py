@@ -22,7 +22,8 @@ class JobRequest(BaseModel):
     `directory` is where modules of `data` are looked for, `tables` the table file if it is not
     that of the configuration; `threads` are those of training, `device_threads` those of the
     measured runtime. Without `exact`, times of kernels are interpolated where a network's latency
-    is then still known well enough.
+    is then still known well enough. `energy` is what tells the energy of kernels: the device's
+    meter, or a model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +39,7 @@ class JobRequest(BaseModel):
     method: Literal["netadapt", "uniform"] = "netadapt"
     compare: list[Literal["uniform"]] = []
     quantize: Literal["float32", "int8"] = "float32"
+    energy: Literal["meter", "eyeriss"] = "meter"
     device: str = "local"
     agent_python: Path | None = None
     backend: Literal["xnnpack", "builtin"] = "xnnpack"

@@ -16,6 +16,7 @@ from adapt.budget import Budget
 from adapt.cost.base import Cost, CostModel, Missing
 from adapt.cost.counts import MacCount
 from adapt.cost.energy import TableEnergy
+from adapt.cost.eyeriss.model import EyerissEnergy
 from adapt.cost.pricer import Pricer
 from adapt.cost.table import TableLatency, table_errors
 from adapt.errors import Busy, DeviceError, TableError
@@ -116,7 +117,7 @@ class Sitting:
                 if request.exact
                 else TableLatency(store, platform, max_error=_MAX_ERROR, kept=folder.prices())
             )
-            models = _cost_models(store, table, device)
+            models = _cost_models(request, store, table, device)
             pricer = Pricer(network, models, Budget.parse(request.budget).resources)
             elastic = ElasticNetwork(model, network.groups)
             trainer = Trainer(elastic, data, batch=request.settings.batch)
@@ -157,7 +158,7 @@ class Sitting:
         cold = [kernel for kernel in kernels if kernel in entries and entries[kernel].cold_us]
         self._timed(Missing(kernels, cold=cold))
         table = TableLatency(self.store, self.platform)
-        models = _cost_models(self.store, table, self.device)
+        models = _cost_models(self.request, self.store, table, self.device)
         limited = Budget.parse(self.request.budget).resources
         reporter = Pricer(self.network, models, {*_REPORTED, *limited})
         costs = [self.priced(partial(reporter.price, widths)) for widths in versions]
@@ -222,8 +223,12 @@ class Sitting:
             )
 
 
-def _cost_models(store: Store, table: TableLatency, device: Device) -> tuple[CostModel, ...]:
-    """What can price a network; energy only where the device has a meter."""
+def _cost_models(
+    request: JobRequest, store: Store, table: TableLatency, device: Device
+) -> tuple[CostModel, ...]:
+    """What can price a network; energy by a model, or only where the device has a meter."""
+    if request.energy == "eyeriss":
+        return (table, MacCount(), EyerissEnergy())
     # The first of its meters is the one that measures.
     meters = device.describe().identity.meters[:1]
     return (table, MacCount(), *(TableEnergy(store, table, meter.name) for meter in meters))

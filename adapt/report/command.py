@@ -17,6 +17,7 @@ _PLAIN_OPTIONS = (
     "device",
     "method",
     "quantize",
+    "energy",
     "backend",
     "device_threads",
     "core_mask",

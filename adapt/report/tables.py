@@ -111,7 +111,9 @@ def network_table(result: JobResult) -> Table:
         Row(Cell("Latency, predicted", "from the table"), [_predicted(n) for n in networks]),
     ]
     if any("energy" in n.cost for n in networks):
-        rows.append(_counted_row("energy", "Energy, predicted", result))
+        rows.append(
+            _counted_row("energy", "Energy, predicted", result, _origins("energy", networks))
+        )
     rows += [_counted_row(resource, label, result) for resource, label in _COUNTED.items()]
     rows += _accuracy_rows(result)
     rows.append(Row(Cell("Fine-tuning steps"), [Cell(count(n.steps_trained)) for n in networks]))
@@ -148,7 +150,17 @@ def _predicted(network: NetworkResult) -> Cell:
     return Cell(micro(amount("latency", value)), note)
 
 
-def _counted_row(resource: str, label: str, result: JobResult) -> Row:
+def _origins(resource: str, networks: Sequence[NetworkResult]) -> str:
+    """Which shares of a resource are known how, all networks together."""
+    parts: dict[str, float] = {}
+    for network in networks:
+        for origin, value in network.cost.get(resource, {}).items():
+            parts[origin] = parts.get(origin, 0.0) + value
+    whole = sum(parts.values())
+    return ", ".join(f"{percent(ratio(part, whole))} {origin}" for origin, part in parts.items())
+
+
+def _counted_row(resource: str, label: str, result: JobResult, known: str = "") -> Row:
     whole = cost_value(result.network("original").cost, resource)
     cells = []
     for network in result.networks:
@@ -157,7 +169,7 @@ def _counted_row(resource: str, label: str, result: JobResult) -> Row:
         noted = share is not None and network.name != "original"
         note = f"{percent(share)} of the original" if noted else ""
         cells.append(Cell(micro(amount(resource, value)), note))
-    return Row(Cell(label), cells)
+    return Row(Cell(label, known), cells)
 
 
 def _accuracy_rows(result: JobResult) -> list[Row]:

@@ -25,11 +25,20 @@ def summary(request: JobRequest, result: JobResult, folder: Path) -> str:
         [
             f"budget {', '.join(request.budget)} on {result.platform}: {outcome}",
             *lines,
+            *_modelled(request),
             f"network  {folder / 'adapted.keras'}",
             f"         {folder / 'adapted.tflite'}",
             f"report   {folder / 'report.html'}",
         ]
     )
+
+
+def _modelled(request: JobRequest) -> list[str]:
+    """What is no measurement of this device."""
+    limited = any(limit.startswith("energy=") for limit in request.budget)
+    if request.energy != "eyeriss" or not limited:
+        return []
+    return ["energy   analytic: modelled on the Eyeriss chip, not this device"]
 
 
 def _row(network: NetworkResult, result: JobResult) -> tuple[str, ...]:

@@ -104,3 +104,19 @@ def test_a_network_is_adapted_to_a_budget_in_joules(
     assert energies
     assert {e["energy_meter"] for e in energies} == {"rapl"}
     assert adapt.quick("tables", "verify").code == 0
+
+
+def test_energy_of_the_model_needs_no_meter(adapt: Adapt, tmp_path: Path) -> None:
+    """By the analytic model the same budget can be met, and every output says what it is."""
+    python = agent_python(tmp_path, tmp_path / "nothing")
+    budget = ("--budget", "energy=80%", "--first-step", "0.3", "--energy", "eyeriss")
+    finished = adapt.quick("run", *adapt.DEMO, *budget, *FEW_STEPS, *python)
+    assert finished.code == 0, finished.err
+    assert "budget energy=80%" in finished.out
+    assert "analytic: modelled on the Eyeriss chip, not this device" in finished.out
+    (job,) = adapt.jobs.iterdir()
+    result = json.loads((job / "job.json").read_text())["result"]
+    costs = {network["name"]: network["cost"]["energy"] for network in result["networks"]}
+    assert set(costs["adapted"]) == {"analytic"}
+    assert costs["adapted"]["analytic"] <= 0.8 * costs["original"]["analytic"]
+    assert "100% analytic" in (job / "report.html").read_text()

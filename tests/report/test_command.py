@@ -58,6 +58,7 @@ def test_every_option_comes_back(request_of: Make) -> None:
         resize=True,
         exact=True,
         quantize="int8",
+        energy="eyeriss",
         agent_python=Path("/opt/agent/bin/python"),
         backend="builtin",
         device_threads=4,
