@@ -12,7 +12,8 @@ each platform too, on a convolution, and on a matrix times a vector, which waits
 A loop also writes its result where the last run wrote it. A network has used other tensors since,
 and a result that is not small beside L2 goes to the last cache.
 
-The shares were chosen on half of the networks of `tools/bench/predict.py`.
+The shares were set on the networks of `tools/bench/predict.py`; `tools/bench/thresholds.py` chooses
+them on one half of these and says how well they then do on the other.
 """
 
 from __future__ import annotations
