@@ -18,7 +18,6 @@ from adapt.cost.cold import (
     L3_FACT,
     L3_PS_FACT,
     MEMORY_FACTS,
-    beyond_share,
 )
 from adapt.errors import DeviceError
 from adapt.fleet.device import Outcome, Status
@@ -141,7 +140,8 @@ def simulate_memory(device: Any, cache: float, beyond: float) -> None:
     """Let the device answer the sweeps of large weights like one with such a last cache."""
     unit = weight_bytes(pixels_kernel())
     for count in range(1, 100):
-        share = beyond_share(count * unit, cache)
+        # From half a cache of weights, of which all stay, to twice as many, of which none do.
+        share = min(1.0, max(0.0, (math.log2(count * unit / cache) + 1) / 2))
         device.times_us[f"sweep-{count}"] = 1.0 + (count - 1) * unit * (HOT + share * beyond) / 1e6
 
 
