@@ -110,7 +110,7 @@ class ElasticNetwork:
 def _relaxed(model: keras.Model, groups: ChannelGroups) -> keras.Model:
     """A copy of `model` whose layers do not insist on their number of channels."""
     relaxed = build(model, groups, {})
-    resized = {name for name, _ in groups.sizes}
+    resized = {setting.operation for setting in groups.sizes}
     for call in graph.calls(relaxed):
         if isinstance(call.operation, keras.layers.Layer):
             call.operation.input_spec = None

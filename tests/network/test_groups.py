@@ -131,15 +131,15 @@ def test_other_reshape_keeps_whole(chain: Chain) -> None:
     groups = find_groups(
         chain(
             layers.Conv2D(4, 3, name="a"),
-            layers.Conv2D(4, 3, name="b"),
-            layers.Reshape((8, 8), name="mix"),
+            layers.Conv2D(6, 3, name="b"),
+            layers.Reshape((24, 4), name="mix"),
             layers.Dense(3),
         )
     )
     assert groups.widths == {"a": 4}
     (whole,) = groups.kept_whole
     assert (whole.layer, whole.kind) == ("mix", "Reshape")
-    assert whole.reason == "reshapes (4, 4, 4) to (8, 8)"
+    assert whole.reason == "reshapes (4, 4, 6) to (24, 4)"
 
 
 def test_concatenation_joins_channels_side_by_side() -> None:
