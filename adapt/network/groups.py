@@ -28,6 +28,9 @@ __all__ = ["AxisUse", "ChannelGroups", "Group", "KeptWhole", "Size", "find_group
 
 _NO_GROUP = -1
 
+# The shapes of a network's weights then do not say where the slice begins or ends.
+_UNTOLD = "no weight is on its channels alone, which are taken apart at "
+
 
 @dataclass(frozen=True)
 class AxisUse:
@@ -171,7 +174,28 @@ def find_groups(model: keras.Model) -> ChannelGroups:
         tensors.update({id(t): out for t, out in zip(call.outputs, outputs, strict=True)})
     for tensor in model.outputs:
         ids.freeze(tensors[id(tensor)])
-    return _collect(ids, list(tensors.values()), kept_whole)
+    found = _collect(ids, list(tensors.values()), kept_whole)
+    while untold := _first_untold(found):
+        setting, group = untold
+        kept_whole.append(KeptWhole(group.name, "part of a layer", _UNTOLD + setting.operation))
+        ids.freeze(np.flatnonzero(np.isin(_filter_numbers(ids), group.filters)))
+        found = _collect(ids, list(tensors.values()), kept_whole)
+    return found
+
+
+def _first_untold(found: ChannelGroups) -> tuple[Setting, Group] | None:
+    """A bound of a slice that depends on a group whose width no variable's shape tells."""
+    told = {
+        index
+        for use in found.uses
+        if len(terms := list(found.size(use.filters).groups)) == 1
+        for index in terms
+    }
+    for setting, filters in found.sizes.items():
+        for index in found.size(filters).groups:
+            if setting.is_bound and index not in told:
+                return setting, found.groups[index]
+    return None
 
 
 def _keep_whole(call: graph.Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
@@ -185,12 +209,8 @@ def _keep_whole(call: graph.Call, inputs: list[Ids], ids: Identities) -> list[Id
 
 
 def _collect(ids: Identities, tensors: list[Ids], kept_whole: list[KeptWhole]) -> ChannelGroups:
-    roots = ids.roots()
-    # Numbered by first appearance, so that numbers do not depend on the order of unions.
-    _, first, numbers = np.unique(roots, return_index=True, return_inverse=True)
-    order = np.argsort(np.argsort(first))
-    filter_of = order[numbers]
-    frozen = np.zeros(len(first), dtype=bool)
+    filter_of = _filter_numbers(ids)
+    frozen = np.zeros(filter_of.max() + 1, dtype=bool)
     frozen[filter_of[ids.frozen()]] = True
 
     uses = tuple(AxisUse(u.variable, u.axis, filter_of[u.ids], u.produces) for u in ids.uses)
@@ -215,6 +235,12 @@ def _collect(ids: Identities, tensors: list[Ids], kept_whole: list[KeptWhole]) -
         frozen=frozen,
         kept_whole=tuple(kept_whole),
     )
+
+
+def _filter_numbers(ids: Identities) -> np.ndarray:
+    """The filter of every id, numbered by first appearance whatever the order of unions."""
+    _, first, numbers = np.unique(ids.roots(), return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[numbers]
 
 
 def _alike(count: int, axes: Iterable[np.ndarray]) -> np.ndarray:

@@ -24,6 +24,11 @@ class Setting(NamedTuple):
     key: str
     position: int | None = None
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is where a slice or a part of a split begins or ends."""
+        return self.key in ("start", "stop", "indices_or_sections")
+
 
 @dataclass(frozen=True)
 class Use:

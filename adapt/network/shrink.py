@@ -57,10 +57,12 @@ def build(model: keras.Model, groups: ChannelGroups, widths: Mapping[str, int]) 
         # Keras makes no second Lambda from the first one's settings, which are Python code. Plain
         # operations have no state.
         is_layer = isinstance(operation, keras.layers.Layer)
-        is_kept = isinstance(operation, keras.layers.Lambda) or graph.is_slice(operation)
-        if is_kept or (not is_layer and not sizes):
+        if isinstance(operation, keras.layers.Lambda) or (not is_layer and not sizes):
             return operation
-        return type(operation).from_config(_resized(operation.get_config(), sizes))
+        config = operation.get_config()
+        if not graph.is_slice(operation):  # Its bounds are arguments of its call.
+            config = _resized(config, sizes)
+        return type(operation).from_config(config)
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if graph.is_slice(operation) and operation.name in settings:
@@ -93,7 +95,7 @@ def respelled(model: keras.Model, groups: ChannelGroups) -> keras.Model:
 
     The converter has other operators for three equal parts than for parts that end at 2 and 4.
     """
-    if not any(s.key in ("start", "stop", "indices_or_sections") for s in groups.sizes):
+    if not any(setting.is_bound for setting in groups.sizes):
         return model
     copy = build(model, groups, {})
     write_weights(copy, read_weights(model))

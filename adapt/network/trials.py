@@ -146,7 +146,11 @@ def _trials(model: keras.Model, groups: ChannelGroups, convert: Convert) -> Iter
     for number in range(1 + (_MAX_TRIALS if groups.groups else 0)):
         widths = groups.widths
         if number:
-            widths = {n: w + int(random.integers(1, _MAX_GROWTH)) for n, w in widths.items()}
+            # What has one filter has no other width, and may have other operators with more.
+            widths = {
+                name: width + int(random.integers(1, _MAX_GROWTH)) if width > 1 else 1
+                for name, width in widths.items()
+            }
         content = convert(_stand_in(model, groups, widths))
         graph = read_model(content)
         structure = structure or _structure(graph)

@@ -16,6 +16,7 @@ from adapt.network.elastic import ElasticNetwork
 from adapt.network.groups import find_groups
 from adapt.training.data import Data, Split
 from adapt.training.finetune import Checkpoint, Schedule, Trainer
+from tests.network.blocks import BLOCKS
 
 RandomKeep = Callable[..., dict[str, list[int]]]
 
@@ -68,6 +69,8 @@ def test_real_networks(
 
 def with_fast_statistics(layer: Any) -> Any:
     """A layer whose statistics follow as fast as fine-tuning lets them."""
+    if isinstance(layer, layers.Lambda):
+        return layer
     config = layer.get_config()
     if isinstance(layer, layers.BatchNormalization):
         config["momentum"] = 0.9
@@ -117,6 +120,20 @@ def test_small_networks(
 ) -> None:
     image = keras.Input((8, 8, 3))
     model = randomise(keras.Model(image, layers.Dense(4)(layers.Dense(7)(block(image)))))
+    assert_elastic(model, random_keep(find_groups(model), 4, least=2), training=training)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__)
+def test_blocks(
+    randomise: Callable[..., keras.Model],
+    random_keep: RandomKeep,
+    block: Callable[[Any], Any],
+    training: bool,
+) -> None:
+    image = keras.Input((10, 10, 3))
+    model = keras.Model(image, layers.Dense(4)(layers.Dense(7)(block(image))))
+    model = randomise(keras.models.clone_model(model, clone_function=with_fast_statistics))
     assert_elastic(model, random_keep(find_groups(model), 4, least=2), training=training)
 
 

@@ -69,7 +69,7 @@ def _attention(call: Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
         if id(given[name]) in of_tensor:
             ids.freeze(of_tensor[id(given[name])])
     heads = ids.fresh(layer.num_heads)
-    ids.keep_at_least(heads, _LEAST_HEADS)
+    ids.keep_at_least(heads, min(_LEAST_HEADS, len(heads)))
     gate = [(layer._gate_dense, query)] if getattr(layer, "_use_gate", False) else []
     inward = [(layer.query_dense, query), (layer.key_dense, key), (layer.value_dense, value), *gate]
     for dense, carried in inward:
