@@ -6,14 +6,15 @@ depend on how Keras keeps them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
 __all__ = [
-    "Call", "calls", "channel_slice", "is_slice", "last_operation", "new_inputs", "variables",
+    "Call", "calls", "channel_slice", "copied", "is_slice", "last_operation", "new_inputs",
+    "variables",
 ]  # fmt: skip
 
 
@@ -57,6 +58,24 @@ def calls(model: keras.Model) -> Iterator[Call]:
                 node.arguments.args,
                 node.arguments.kwargs,
             )
+
+
+def copied(operation: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A new operation with the settings that `change` makes of this one's.
+
+    It is the same operation where Keras cannot make another: a Lambda, whose settings are Python
+    code, and plain operations on data of their own. An operation that several models share keeps
+    all of them in memory.
+    """
+    if isinstance(operation, keras.layers.Lambda):
+        return operation
+    try:
+        config = operation.get_config()
+    except NotImplementedError:
+        if isinstance(operation, keras.layers.Layer):
+            raise
+        return operation
+    return type(operation).from_config(change(config))
 
 
 def is_slice(operation: Any) -> bool:

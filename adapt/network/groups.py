@@ -163,23 +163,26 @@ def find_groups(model: keras.Model) -> ChannelGroups:
     """Follow the channels of a functional `model`, without nested ones, and return its groups."""
     ids = Identities()
     tensors: dict[int, Ids] = {}
-    kept_whole: list[KeptWhole] = []
+    kept_whole: dict[str, KeptWhole] = {}
     for call in graph.calls(model):
         inputs = [tensors[id(t)] for t in call.inputs]
         try:
+            if call.name in kept_whole:  # Another call of it could not be followed.
+                raise rules.NotFollowed(kept_whole[call.name].reason)
             outputs = rules.follow(call, inputs, ids)
         except rules.NotFollowed as reason:
             outputs = _keep_whole(call, inputs, ids)
-            kept_whole.append(KeptWhole(call.name, call.kind, str(reason)))
+            kept_whole[call.name] = KeptWhole(call.name, call.kind, str(reason))
         tensors.update({id(t): out for t, out in zip(call.outputs, outputs, strict=True)})
     for tensor in model.outputs:
         ids.freeze(tensors[id(tensor)])
-    found = _collect(ids, list(tensors.values()), kept_whole)
+    found = _collect(ids, list(tensors.values()), kept_whole.values())
     while untold := _first_untold(found):
         setting, group = untold
-        kept_whole.append(KeptWhole(group.name, "part of a layer", _UNTOLD + setting.operation))
+        why = _UNTOLD + setting.operation
+        kept_whole[group.name] = KeptWhole(group.name, "part of a layer", why)
         ids.freeze(np.flatnonzero(np.isin(_filter_numbers(ids), group.filters)))
-        found = _collect(ids, list(tensors.values()), kept_whole)
+        found = _collect(ids, list(tensors.values()), kept_whole.values())
     return found
 
 
@@ -208,7 +211,7 @@ def _keep_whole(call: graph.Call, inputs: list[Ids], ids: Identities) -> list[Id
     return outputs
 
 
-def _collect(ids: Identities, tensors: list[Ids], kept_whole: list[KeptWhole]) -> ChannelGroups:
+def _collect(ids: Identities, tensors: list[Ids], kept_whole: Iterable[KeptWhole]) -> ChannelGroups:
     filter_of = _filter_numbers(ids)
     frozen = np.zeros(filter_of.max() + 1, dtype=bool)
     frozen[filter_of[ids.frozen()]] = True

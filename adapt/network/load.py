@@ -35,6 +35,7 @@ _SAVED_MODEL = (
     "Keras 3 can run a SavedModel but not train it. In the code that made it, save with"
     " `model.save('model.keras')`; with Keras 2, `model.save('model.h5')`."
 )
+_PLAIN_OPERATIONS = " Keras reads plain operations, such as `x + 3`, from .keras files only."
 _FOREIGN = {
     ".tflite": ("a TensorFlow Lite file", _TFLITE),
     ".pt": ("a PyTorch file", _PYTORCH),
@@ -138,7 +139,8 @@ def load_model(path: Path) -> keras.Model:
     except Exception as error:  # Keras, h5py and zipfile each raise their own kinds.
         raise InputError(
             f"{path} is not a Keras model that can be loaded: {_first_line(error)}",
-            "Check that the file is complete; Lambda and custom layers are not loaded from files.",
+            "Check that the file is complete; Lambda and custom layers are not loaded from files."
+            + (_PLAIN_OPERATIONS if is_legacy else ""),
         ) from error
     return _functional(model, path)
 

@@ -111,9 +111,8 @@ class _Copying:
             number += 1
             name = f"{prefix}{operation.name}_{number}"
         self._names.add(name)
-        if isinstance(operation, keras.layers.Lambda):  # Its settings are Python code.
-            return operation
-        config = operation.get_config()
-        if "name" in config:
-            config["name"] = name
-        return type(operation).from_config(config)
+
+        def rename(config: dict[str, Any]) -> dict[str, Any]:
+            return {**config, "name": name} if "name" in config else config
+
+        return graph.copied(operation, rename)

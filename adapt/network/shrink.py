@@ -53,16 +53,9 @@ def build(model: keras.Model, groups: ChannelGroups, widths: Mapping[str, int]) 
         settings[setting.operation][setting] = groups.size(filters).at(vector)
 
     def clone(operation: Any) -> Any:
-        sizes = settings.get(operation.name, {})
-        # Keras makes no second Lambda from the first one's settings, which are Python code. Plain
-        # operations have no state.
-        is_layer = isinstance(operation, keras.layers.Layer)
-        if isinstance(operation, keras.layers.Lambda) or (not is_layer and not sizes):
-            return operation
-        config = operation.get_config()
-        if not graph.is_slice(operation):  # Its bounds are arguments of its call.
-            config = _resized(config, sizes)
-        return type(operation).from_config(config)
+        # The bounds of a slice are arguments of its call.
+        sizes = {} if graph.is_slice(operation) else settings.get(operation.name, {})
+        return graph.copied(operation, lambda config: _resized(config, sizes))
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if graph.is_slice(operation) and operation.name in settings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -115,3 +117,12 @@ def test_names_and_settings_stay(model_of: Callable[[str], keras.Model]) -> None
     assert [layer.get_config() for layer in copy.layers] == [
         layer.get_config() for layer in model.layers
     ]
+
+
+def test_models_that_were_built_are_let_go() -> None:
+    image = keras.Input((8, 8, 3))
+    x = keras.ops.relu((layers.Conv2D(4, 1)(image) + 3.0)[..., :2])
+    model = keras.Model(image, layers.Conv2D(2, 1)(x))
+    built = weakref.ref(shrink.build(model, find_groups(model), {}))
+    gc.collect()
+    assert built() is None
