@@ -143,7 +143,7 @@ def _better(left: Proposal, right: Proposal) -> bool:
 def levels(group: Group) -> list[int]:
     """The widths that `group` may take, ascending, its full width last."""
     step = max(1, group.width // _LEVELS)
-    return sorted({*range(step, group.width, step), group.width})
+    return sorted({*range(max(step, group.least), group.width, step), group.width})
 
 
 def unreachable(least: Cost, limits: Mapping[str, float]) -> BudgetUnreachable:

@@ -52,7 +52,10 @@ class Uniform:
 
 
 def _scaled(network: Network, part: int) -> dict[str, int]:
-    return {name: max(1, round(width * part / _PARTS)) for name, width in network.widths.items()}
+    return {
+        group.name: max(group.least, round(group.width * part / _PARTS))
+        for group in network.groups.groups
+    }
 
 
 def _largest(bench: Bench, limits: Mapping[str, float]) -> tuple[int, Cost]:

@@ -3,12 +3,12 @@
 One traced graph then serves every proposal of a run: tracing costs 1-2 s a network, running a
 step a tenth of that. Keras' own `stateless_call` refuses values whose shape differs from the
 variable's; the layers themselves do not mind, apart from a few settings that repeat the channel
-count, which `relaxed` opens.
+count, which `relaxed.py` opens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -17,21 +17,9 @@ from keras import StatelessScope
 
 from adapt.network import graph
 from adapt.network.groups import ChannelGroups
-from adapt.network.shrink import build
+from adapt.network.relaxed import relaxed
 
 __all__ = ["ElasticNetwork", "Place"]
-
-# Moving statistics must follow a pruned network within a short fine-tune: with the 0.99 that is
-# usual for training from scratch, two thirds of them would still be the unshrunk network's after 40
-# steps.
-_STATISTICS_MOMENTUM = 0.9
-
-_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
-_TRANSPOSED = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-)
 
 Place = tuple[str, int]
 """Where a variable stands: (operation name, index in the operation's variables)."""
@@ -55,7 +43,7 @@ class ElasticNetwork:
     """
 
     def __init__(self, model: keras.Model, groups: ChannelGroups) -> None:
-        self._model = _relaxed(model, groups)
+        self._model = relaxed(model, groups)
         self._variables: dict[Place, Any] = {
             (call.name, number): variable
             for call in graph.calls(self._model)
@@ -105,68 +93,3 @@ class ElasticNetwork:
         with _ElasticScope(values) as scope:
             y = self._model(x, training=training)
         return y, [scope.get_current_value(self._variables[p]) for p in self.state]
-
-
-def _relaxed(model: keras.Model, groups: ChannelGroups) -> keras.Model:
-    """A copy of `model` whose layers do not insist on their number of channels."""
-    relaxed = build(model, groups, {})
-    resized = {name for name, _ in groups.sizes}
-    for call in graph.calls(relaxed):
-        if isinstance(call.operation, keras.layers.Layer):
-            call.operation.input_spec = None
-        if isinstance(call.operation, keras.layers.BatchNormalization):
-            _relax_batch_norm(call)
-        elif call.name in resized:
-            _relax_size(call)
-        elif isinstance(call.operation, _DEPTHWISE):
-            # Both are used only to reshape the bias.
-            call.operation.depth_multiplier = 1
-            call.operation._get_input_channel = lambda _: -1
-    return relaxed
-
-
-def _relax_batch_norm(call: graph.Call) -> None:
-    layer, rank = call.operation, len(call.inputs[0].shape)
-    layer.momentum = min(layer.momentum, _STATISTICS_MOMENTUM)
-    if isinstance(layer.axis, int) and layer.axis % rank == rank - 1:
-        layer.axis = -1  # The same axis; spares a reshape to a fixed size.
-
-
-def _relax_size(call: graph.Call) -> None:
-    layer = call.operation
-    if isinstance(layer, keras.layers.Reshape):
-        layer.target_shape = (*call.outputs[0].shape[1:-1], -1)
-    elif isinstance(layer, _TRANSPOSED):
-        layer.call = _transposed_convolution(layer, layer.compute_output_shape)
-    elif not isinstance(layer, keras.layers.Dense):
-        layer.filters = -1  # Used only to reshape the bias.
-        if hasattr(layer, "convolution_op"):
-            layer.convolution_op = _plain_convolution(layer.convolution_op)
-
-
-def _plain_convolution(convolve: Callable[..., Any]) -> Callable[..., Any]:
-    """`convolve` on the kernel's value instead of the variable.
-
-    Keras compares the input's channels with those of the variable. Where the former are open it
-    takes the convolution for a grouped one and compiles it with XLA, anew for every shape.
-    """
-    return lambda inputs, kernel: convolve(inputs, tf.convert_to_tensor(kernel))
-
-
-def _transposed_convolution(layer: Any, output_shape: Callable[..., Any]) -> Callable[..., Any]:
-    """`layer.call` with the channels taken from the kernel's value: Keras wants them known."""
-
-    def call(x: Any) -> Any:
-        batch, *space, _ = output_shape((None, *x.shape[1:]))
-        channels = tf.shape(layer.kernel)[-2]
-        y = tf.nn.conv_transpose(
-            x,
-            layer.kernel,
-            [tf.shape(x)[0] if batch is None else batch, *space, channels],
-            layer.strides,
-            layer.padding.upper(),
-            dilations=layer.dilation_rate,
-        )
-        return layer.activation(y + layer.bias if layer.use_bias else y)
-
-    return call

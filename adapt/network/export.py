@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -17,8 +17,9 @@ from adapt.telemetry import muted
 
 __all__ = ["Samples", "to_tflite"]
 
-Samples = Iterable[np.ndarray]
-"""Calibration inputs, each float32 of the network's input shape with batch 1."""
+Samples = Iterable[np.ndarray | Sequence[np.ndarray]]
+"""Calibration inputs, each float32 of the network's input shape with batch 1; for a network with
+several inputs, one array for each."""
 
 # How much of the converter's own words an error repeats.
 _ERROR_TAIL = 300
@@ -34,9 +35,9 @@ def to_tflite(model: keras.Model, samples: Samples | None = None) -> bytes:
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_constant_function(model)])
     if samples is not None:
-        calibration = list(samples)
+        calibration = [[s] if isinstance(s, np.ndarray) else list(s) for s in samples]
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([sample] for sample in calibration)
+        converter.representative_dataset = lambda: iter(calibration)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
@@ -52,18 +53,18 @@ def to_tflite(model: keras.Model, samples: Samples | None = None) -> bytes:
 
 def _constant_function(model: keras.Model) -> Any:
     """The inference of `model` on one input as a concrete function without variables."""
-    (model_input,) = model.inputs
     values = [
         (variable, np.asarray(variable))
         for call in graph.calls(model)
         for variable in graph.variables(call.operation)
     ]
 
-    def infer(x: Any) -> Any:
+    def infer(*inputs: Any) -> Any:
+        x = keras.tree.pack_sequence_as(model.input, inputs)
         # Constants are made while tracing, so that they belong to the traced graph.
         with StatelessScope([(variable, tf.constant(value)) for variable, value in values]):
             return model(x, training=False)
 
-    spec = tf.TensorSpec((1, *model_input.shape[1:]), model_input.dtype)
-    trace: Callable[[], Any] = tf.function(infer, input_signature=[spec]).get_concrete_function
+    signature = [tf.TensorSpec((1, *x.shape[1:]), x.dtype) for x in model.inputs]
+    trace: Callable[[], Any] = tf.function(infer, input_signature=signature).get_concrete_function
     return trace()

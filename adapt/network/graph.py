@@ -6,26 +6,30 @@ depend on how Keras keeps them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
-__all__ = ["Call", "calls", "channels", "last_operation", "new_input", "variables"]
+__all__ = [
+    "Call", "calls", "channel_slice", "copied", "is_slice", "last_operation", "new_inputs",
+    "variables",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Call:
     """One use of an operation: Keras tensors in, Keras tensors out. A shared layer has several.
 
-    `constants` are the other positional arguments, such as the 3 of `x + 3`.
+    `args` and `kwargs` are all arguments of the call, with the tensors `inputs` among them.
     """
 
     operation: Any
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
-    constants: tuple[Any, ...] = ()
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -37,19 +41,58 @@ class Call:
         """Name of the operation, unique in its model."""
         return str(self.operation.name)
 
+    @staticmethod
+    def channels(tensor: Any) -> int:
+        """Size of a tensor's last axis, its channels; 1 where it is open or a scalar's."""
+        return (tensor.shape[-1] if len(tensor.shape) > 1 else None) or 1
+
 
 def calls(model: keras.Model) -> Iterator[Call]:
     """Every call of a functional `model`, each after the calls that make its inputs."""
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
-            flat = keras.tree.flatten(node.arguments.args)
-            constants = (a for a in flat if not isinstance(a, keras.KerasTensor) and a is not None)
             yield Call(
                 node.operation,
                 tuple(node.input_tensors),
                 tuple(node.output_tensors),
-                tuple(constants),
+                node.arguments.args,
+                node.arguments.kwargs,
             )
+
+
+def copied(operation: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A new operation with the settings that `change` makes of this one's.
+
+    It is the same operation where Keras cannot make another: a Lambda, whose settings are Python
+    code, and plain operations on data of their own. An operation that several models share keeps
+    all of them in memory.
+    """
+    if isinstance(operation, keras.layers.Lambda):
+        return operation
+    try:
+        config = operation.get_config()
+    except NotImplementedError:
+        if isinstance(operation, keras.layers.Layer):
+            raise
+        return operation
+    return type(operation).from_config(change(config))
+
+
+def is_slice(operation: Any) -> bool:
+    """Whether it takes parts of a tensor, as `x[..., 2:5]`; what it takes are its arguments."""
+    return type(operation).__name__ == "GetItem"
+
+
+def channel_slice(call: Call) -> slice | None:
+    """The channels that a call of GetItem takes; None where it takes no range of them."""
+    tensor, key = call.args
+    entries = list(key) if isinstance(key, list | tuple) else [key]
+    has_ellipsis = any(entry is Ellipsis for entry in entries[:-1])
+    consumed = sum(entry is not None and entry is not Ellipsis for entry in entries)
+    if not has_ellipsis and consumed < len(tensor.shape):
+        return slice(None)  # It does not reach the last axis.
+    last = entries[-1]
+    return last if isinstance(last, slice) and last.step in (None, 1) else None
 
 
 def last_operation(model: keras.Model) -> Any:
@@ -57,19 +100,17 @@ def last_operation(model: keras.Model) -> Any:
     return model.outputs[0]._keras_history.operation
 
 
-def new_input(model: keras.Model) -> keras.KerasTensor:
-    """A tensor like the one input of `model`, of the same name, for any batch.
+def new_inputs(model: keras.Model) -> Any:
+    """Tensors like the inputs of `model`, of the same names and structure, for any batch.
 
-    A clone's own input would be named after the number of tensors made so far.
+    A clone's own inputs would be named after the number of tensors made so far.
     """
-    (tensor,) = model.inputs
-    name = tensor._keras_history.operation.name
-    return keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
 
+    def new(tensor: Any) -> keras.KerasTensor:
+        name = tensor._keras_history.operation.name
+        return keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
 
-def channels(tensor: Any) -> int | None:
-    """Size of a tensor's last axis, its channels; None where it is open or the tensor is scalar."""
-    return tensor.shape[-1] if len(tensor.shape) > 1 else None
+    return keras.tree.map_structure(new, model.input)
 
 
 def variables(operation: Any) -> list[Any]:

@@ -16,17 +16,20 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import keras
 import numpy as np
 
 from adapt.network import graph, rules
-from adapt.network.identities import Identities, Ids
+from adapt.network.identities import Identities, Ids, Setting
 
 __all__ = ["AxisUse", "ChannelGroups", "Group", "KeptWhole", "Size", "find_groups"]
 
 _NO_GROUP = -1
+
+# The shapes of a network's weights then do not say where the slice begins or ends.
+_UNTOLD = "no weight is on its channels alone, which are taken apart at "
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,13 @@ class Group:
     """Filters that share all their axes: one width to choose.
 
     `filters` are numbers over the whole network, ascending; `layers` names the producing layers.
+    `least` is the width below which the network would have other operators.
     """
 
     name: str
     filters: np.ndarray
     layers: tuple[str, ...]
+    least: int = 1
 
     @property
     def width(self) -> int:
@@ -98,14 +103,14 @@ class KeptWhole:
 class ChannelGroups:
     """The result of following the channels of one model.
 
-    `sizes` maps (operation name, configuration key) to the filters that the setting counts, e.g.
-    ("conv2d", "filters"); `tensors` holds the filters of each tensor's last axis by Keras tensor
-    id; `frozen[f]` is True for filters that no group may remove.
+    `sizes` maps settings of operations to the filters that they count; `tensors` holds the filters
+    of each tensor's last axis, and of other axes within operations; `frozen[f]` is True for
+    filters that no group may remove.
     """
 
     groups: tuple[Group, ...]
     uses: tuple[AxisUse, ...]
-    sizes: Mapping[tuple[str, str], np.ndarray]
+    sizes: Mapping[Setting, np.ndarray]
     tensors: tuple[np.ndarray, ...]
     frozen: np.ndarray
     kept_whole: tuple[KeptWhole, ...]
@@ -146,74 +151,124 @@ class ChannelGroups:
         return Size(constant, tuple(terms))
 
     def channel_sizes(self) -> list[Size]:
-        """Every distinct size that some tensor's or variable's axis has and that can change."""
-        axes = itertools.chain(self.tensors, (use.filters for use in self.uses))
+        """Every distinct size that some axis or setting has and that can change."""
+        axes = itertools.chain(
+            self.tensors, (use.filters for use in self.uses), self.sizes.values()
+        )
         sizes = dict.fromkeys(self.size(filters) for filters in axes)
         return [size for size in sizes if size.terms]
 
 
 def find_groups(model: keras.Model) -> ChannelGroups:
-    """Follow the channels of a functional `model` and return its groups."""
+    """Follow the channels of a functional `model`, without nested ones, and return its groups."""
     ids = Identities()
     tensors: dict[int, Ids] = {}
-    kept_whole: list[KeptWhole] = []
+    kept_whole: dict[str, KeptWhole] = {}
     for call in graph.calls(model):
         inputs = [tensors[id(t)] for t in call.inputs]
         try:
+            if call.name in kept_whole:  # Another call of it could not be followed.
+                raise rules.NotFollowed(kept_whole[call.name].reason)
             outputs = rules.follow(call, inputs, ids)
         except rules.NotFollowed as reason:
             outputs = _keep_whole(call, inputs, ids)
-            kept_whole.append(KeptWhole(call.name, call.kind, str(reason)))
+            kept_whole[call.name] = KeptWhole(call.name, call.kind, str(reason))
         tensors.update({id(t): out for t, out in zip(call.outputs, outputs, strict=True)})
     for tensor in model.outputs:
         ids.freeze(tensors[id(tensor)])
-    return _collect(ids, list(tensors.values()), kept_whole)
+    found = _collect(ids, list(tensors.values()), kept_whole.values())
+    while untold := _first_untold(found):
+        setting, group = untold
+        why = _UNTOLD + setting.operation
+        kept_whole[group.name] = KeptWhole(group.name, "part of a layer", why)
+        ids.freeze(np.flatnonzero(np.isin(_filter_numbers(ids), group.filters)))
+        found = _collect(ids, list(tensors.values()), kept_whole.values())
+    return found
+
+
+def _first_untold(found: ChannelGroups) -> tuple[Setting, Group] | None:
+    """A bound of a slice that depends on a group whose width no variable's shape tells."""
+    told = {
+        index
+        for use in found.uses
+        if len(terms := list(found.size(use.filters).groups)) == 1
+        for index in terms
+    }
+    for setting, filters in found.sizes.items():
+        for index in found.size(filters).groups:
+            if setting.is_bound and index not in told:
+                return setting, found.groups[index]
+    return None
 
 
 def _keep_whole(call: graph.Call, inputs: list[Ids], ids: Identities) -> list[Ids]:
-    for channels in inputs:
-        ids.freeze(channels)
-    outputs = [ids.fresh(graph.channels(t) or 1) for t in call.outputs]
-    for channels in outputs:
+    # What an earlier call of the layer, or this one before it was given up, has noted of its
+    # variables.
+    noted = [use.ids for use in ids.uses if use.variable[0] == call.name]
+    outputs = [ids.fresh(call.channels(t)) for t in call.outputs]
+    for channels in (*inputs, *noted, *outputs):
         ids.freeze(channels)
     return outputs
 
 
-def _collect(ids: Identities, tensors: list[Ids], kept_whole: list[KeptWhole]) -> ChannelGroups:
-    roots = ids.roots()
-    # Numbered by first appearance, so that numbers do not depend on the order of unions.
-    _, first, numbers = np.unique(roots, return_index=True, return_inverse=True)
-    order = np.argsort(np.argsort(first))
-    filter_of = order[numbers]
-    frozen = np.zeros(len(first), dtype=bool)
+def _collect(ids: Identities, tensors: list[Ids], kept_whole: Iterable[KeptWhole]) -> ChannelGroups:
+    filter_of = _filter_numbers(ids)
+    frozen = np.zeros(filter_of.max() + 1, dtype=bool)
     frozen[filter_of[ids.frozen()]] = True
 
     uses = tuple(AxisUse(u.variable, u.axis, filter_of[u.ids], u.produces) for u in ids.uses)
-    # The same axes, and each as often: the size of an axis is then a multiple of the width.
-    carried: dict[int, set[tuple[str, int, int, int]]] = defaultdict(set)
+    sizes = {setting: filter_of[channels] for setting, channels in ids.sizes.items()}
+    axes = tuple(filter_of[t] for t in itertools.chain(tensors, ids.inner))
+    in_variables = np.zeros(len(frozen), dtype=bool)
     for use in uses:
-        for number, count in zip(*np.unique(use.filters, return_counts=True), strict=True):
-            carried[int(number)].add((*use.variable, use.axis, int(count)))
-    members: dict[frozenset[tuple[str, int, int, int]], list[int]] = defaultdict(list)
-    for number in range(len(frozen)):
-        if not frozen[number] and carried[number]:
-            members[frozenset(carried[number])].append(number)
-    groups = tuple(_group(np.array(m), uses) for m in members.values())
+        in_variables[use.filters] = True
+    # The same axes, and each as often: the size of an axis is then a multiple of the width. So it
+    # is for bounds of slices, which count the filters before them.
+    alike = _alike(len(frozen), [*(use.filters for use in uses), *axes, *sizes.values()])
+    members: dict[int, list[int]] = defaultdict(list)
+    for number in np.flatnonzero(in_variables & ~frozen).tolist():
+        members[int(alike[number])].append(number)
+    least = [(filter_of[channels], count) for channels, count in ids.least]
+    groups = tuple(_group(np.array(m), uses, least) for m in members.values())
     return ChannelGroups(
         groups=_unique_names(groups),
         uses=uses,
-        sizes={key: filter_of[channels] for key, channels in ids.sizes.items()},
-        tensors=tuple(filter_of[t] for t in tensors),
+        sizes=sizes,
+        tensors=axes,
         frozen=frozen,
         kept_whole=tuple(kept_whole),
     )
 
 
-def _group(filters: np.ndarray, uses: tuple[AxisUse, ...]) -> Group:
-    makers = [u.variable[0] for u in uses if u.produces and np.isin(filters[0], u.filters)]
+def _filter_numbers(ids: Identities) -> np.ndarray:
+    """The filter of every id, numbered by first appearance whatever the order of unions."""
+    _, first, numbers = np.unique(ids.roots(), return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[numbers]
+
+
+def _alike(count: int, axes: Iterable[np.ndarray]) -> np.ndarray:
+    """Labels of `count` filters, equal for those that occur equally often on each of `axes`."""
+    labels = np.zeros(count, dtype=np.int64)
+    unused = 1
+    for axis in axes:
+        filters, times = np.unique(axis, return_counts=True)
+        # All that this axis carries gets new labels, so that the rest keeps its own.
+        _, parts = np.unique(np.stack([labels[filters], times]), axis=1, return_inverse=True)
+        labels[filters] = unused + parts.reshape(-1)
+        unused += len(filters)
+    return labels
+
+
+def _group(
+    filters: np.ndarray, uses: tuple[AxisUse, ...], least: list[tuple[np.ndarray, int]]
+) -> Group:
+    makers = [u.variable[0] for u in uses if u.produces and filters[0] in u.filters]
     layers = tuple(dict.fromkeys(makers))
     return Group(
-        name=layers[0] if layers else f"filters-{filters[0]}", filters=filters, layers=layers
+        name=layers[0] if layers else f"filters-{filters[0]}",
+        filters=filters,
+        layers=layers,
+        least=max((count for carried, count in least if filters[0] in carried), default=1),
     )
 
 
@@ -224,5 +279,5 @@ def _unique_names(groups: tuple[Group, ...]) -> tuple[Group, ...]:
     for group in groups:
         seen[group.name] += 1
         suffix = f"#{seen[group.name]}" if seen[group.name] > 1 else ""
-        named.append(Group(group.name + suffix, group.filters, group.layers))
+        named.append(replace(group, name=group.name + suffix))
     return tuple(named)

@@ -14,9 +14,10 @@ import numpy as np
 from adapt.errors import InputError
 from adapt.network import shrink
 from adapt.network.export import Samples, to_tflite
-from adapt.network.graph import new_input
+from adapt.network.graph import new_inputs
 from adapt.network.groups import ChannelGroups, find_groups
 from adapt.network.kernels import KernelTemplate
+from adapt.network.nested import core, flat
 from adapt.network.shrink import Keep, Weights
 from lookup_tables.kernel import Kernel
 
@@ -34,6 +35,7 @@ _SAVED_MODEL = (
     "Keras 3 can run a SavedModel but not train it. In the code that made it, save with"
     " `model.save('model.keras')`; with Keras 2, `model.save('model.h5')`."
 )
+_PLAIN_OPERATIONS = " Keras reads plain operations, such as `x + 3`, from .keras files only."
 _FOREIGN = {
     ".tflite": ("a TensorFlow Lite file", _TFLITE),
     ".pt": ("a PyTorch file", _PYTORCH),
@@ -60,11 +62,12 @@ class Network:
 
         With `quantized_samples`, kernels are those of the int8 network.
         """
-        self.model = model
-        self.groups: ChannelGroups = find_groups(model)
-        self.weights: Weights = shrink.read_weights(model)
+        plain = flat(model)
+        self.groups: ChannelGroups = find_groups(plain)
+        self.model = shrink.respelled(plain, self.groups)
+        self.weights: Weights = shrink.read_weights(self.model)
         self._samples = None if quantized_samples is None else list(quantized_samples)
-        self._template = KernelTemplate(model, self.groups, self._convert)
+        self._template = KernelTemplate(self.model, self.groups, self._convert)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -136,7 +139,8 @@ def load_model(path: Path) -> keras.Model:
     except Exception as error:  # Keras, h5py and zipfile each raise their own kinds.
         raise InputError(
             f"{path} is not a Keras model that can be loaded: {_first_line(error)}",
-            "Check that the file is complete; Lambda and custom layers are not loaded from files.",
+            "Check that the file is complete; Lambda and custom layers are not loaded from files."
+            + (_PLAIN_OPERATIONS if is_legacy else ""),
         ) from error
     return _functional(model, path)
 
@@ -184,15 +188,13 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _functional(model: Any, path: Path) -> keras.Model:
-    functional = model
-    if isinstance(model, keras.Sequential):
-        functional = getattr(model, "_functional", None)
-        if functional is None:
-            raise InputError(
-                f"{path} holds a Sequential model that does not know the size of its input",
-                "Begin it with `keras.Input(shape)` and save it again.",
-            )
-    if not getattr(functional, "_nodes_by_depth", None):
+    functional = core(model)
+    if functional is None and isinstance(model, keras.Sequential):
+        raise InputError(
+            f"{path} holds a Sequential model that does not know the size of its input",
+            "Begin it with `keras.Input(shape)` and save it again.",
+        )
+    if functional is None:
         raise InputError(
             f"{path} holds a subclassed model, of which Keras keeps no graph",
             "Build it with the functional API (keras.Model(inputs, outputs)) and save it again.",
@@ -214,15 +216,15 @@ def _functional(model: Any, path: Path) -> keras.Model:
             f"the input of {path} has no fixed size: {tuple(network_input.shape)}",
             "Rebuild it with the input size that it will run with, since that decides its cost.",
         )
-    # One tensor in, one out, whatever structure (dict, list) the file declares. The name is the
-    # file's: one that Keras gives would count the models made before.
-    plain = keras.Model(network_input, functional.outputs[0], name=model.name)
+    # The name is the file's: one that Keras gives would count the models made before.
+    plain = flat(functional)
+    plain.name = model.name
     return plain if network_input.shape[0] is None else _open_batch(plain)
 
 
 def _open_batch(model: keras.Model) -> keras.Model:
     """`model` without its fixed batch size."""
-    copy = keras.models.clone_model(model, new_input(model))
+    copy = keras.models.clone_model(model, new_inputs(model))
     copy.set_weights(model.get_weights())
     return copy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 
 from adapt.network import graph
 from adapt.network.groups import ChannelGroups
+from adapt.network.identities import Setting
 
-__all__ = ["Keep", "Weights", "build", "read_weights", "slice_weights", "write_weights"]
+__all__ = [
+    "Keep", "Weights", "build", "read_weights", "respelled", "slice_weights", "write_weights",
+]  # fmt: skip
 
 Keep = Mapping[str, Iterable[int]]
 """Group name -> positions within the group that stay; a group not named stays whole."""
@@ -44,21 +48,51 @@ def build(model: keras.Model, groups: ChannelGroups, widths: Mapping[str, int]) 
     named keeps its width.
     """
     vector = [widths.get(group.name, group.width) for group in groups.groups]
-    settings: dict[str, dict[str, int]] = {}
-    for (name, key), filters in groups.sizes.items():
-        settings.setdefault(name, {})[key] = groups.size(filters).at(vector)
+    settings: dict[str, dict[Setting, int]] = defaultdict(dict)
+    for setting, filters in groups.sizes.items():
+        settings[setting.operation][setting] = groups.size(filters).at(vector)
 
     def clone(operation: Any) -> Any:
-        is_layer = isinstance(operation, keras.layers.Layer)
-        # Keras makes no second Lambda from the first one's settings, which are Python code.
-        if not is_layer or isinstance(operation, keras.layers.Lambda):
-            return operation
-        config = operation.get_config()
-        for key, size in settings.get(operation.name, {}).items():
-            config[key] = (*config[key][:-1], size) if key == "target_shape" else size
-        return type(operation).from_config(config)
+        # The bounds of a slice are arguments of its call.
+        sizes = {} if graph.is_slice(operation) else settings.get(operation.name, {})
+        return graph.copied(operation, lambda config: _resized(config, sizes))
 
-    return keras.models.clone_model(model, graph.new_input(model), clone_function=clone)
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if graph.is_slice(operation) and operation.name in settings:
+            tensor, key = args
+            bounds = {s.key: size for s, size in settings[operation.name].items()}
+            args = tensor, (*key[:-1], slice(bounds.get("start"), bounds.get("stop")))
+        return operation(*args, **kwargs)
+
+    return keras.models.clone_model(
+        model, graph.new_inputs(model), clone_function=clone, call_function=call
+    )
+
+
+def _resized(config: dict[str, Any], sizes: Mapping[Setting, int]) -> dict[str, Any]:
+    """`config` of an operation with other sizes."""
+    for setting, size in sizes.items():
+        if setting.position is None:
+            config[setting.key] = size
+            continue
+        value = config[setting.key]
+        # A split into equal sections, given by their number, becomes one at given places.
+        places = [0] * (value - 1) if isinstance(value, int) else list(value)
+        places[setting.position] = size
+        config[setting.key] = tuple(places)
+    return config
+
+
+def respelled(model: keras.Model, groups: ChannelGroups) -> keras.Model:
+    """`model` with splits and slices written as `build` writes them; itself where it has none.
+
+    The converter has other operators for three equal parts than for parts that end at 2 and 4.
+    """
+    if not any(setting.is_bound for setting in groups.sizes):
+        return model
+    copy = build(model, groups, {})
+    write_weights(copy, read_weights(model))
+    return copy
 
 
 def read_weights(model: keras.Model) -> Weights:

@@ -46,6 +46,11 @@ def test_levels(width: int, expected: list[int]) -> None:
     assert levels(Group("g", np.arange(width), ())) == expected
 
 
+def test_levels_end_where_a_group_does() -> None:
+    assert levels(Group("heads", np.arange(4), (), least=2)) == [2, 3, 4]
+    assert levels(Group("heads", np.arange(2), (), least=2)) == [2]
+
+
 def constraint_of(run: Any, number: int, halvings: int) -> dict[str, float]:
     """What iteration `number` had to meet."""
     before = cost_of(run.state.history[number - 1].cost).values_by_resource

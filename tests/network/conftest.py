@@ -17,42 +17,11 @@ import_tensorflow()
 import keras  # noqa: E402
 
 from adapt.demo import MODEL  # noqa: E402
-from adapt.network.groups import ChannelGroups  # noqa: E402
 from adapt.network.load import Network, load_model  # noqa: E402
+from tests.network.proof import random_keep, randomise  # noqa: E402
 
 SHARED = Path(os.environ.get("ADAPT_SHARED") or Path(__file__).parents[3] / "shared")
 SAMPLES = 4
-
-
-def randomise(model: keras.Model, seed: int = 7) -> keras.Model:
-    """Give every variable a value of its own, of the size that training gives it."""
-    rng = np.random.default_rng(seed)
-    for variable in model.variables:
-        shape, name = variable.shape, variable.name
-        if not np.issubdtype(np.dtype(variable.dtype), np.floating):
-            continue
-        if name in ("moving_variance", "gamma"):
-            variable.assign(rng.uniform(0.5, 1.5, shape))
-        elif len(shape) > 1:
-            variable.assign(rng.normal(0, 1 / np.sqrt(max(1, np.prod(shape[:-1]))), shape))
-        else:
-            variable.assign(rng.normal(0, 0.1, shape))
-    return model
-
-
-def random_keep(groups: ChannelGroups, seed: int, least: int = 1) -> dict[str, list[int]]:
-    """Positions that stay, at least `least` of each group."""
-    rng = np.random.default_rng(seed)
-    return {
-        group.name: sorted(
-            rng.choice(
-                group.width,
-                int(rng.integers(min(least, group.width), group.width + 1)),
-                replace=False,
-            ).tolist()
-        )
-        for group in groups.groups
-    }
 
 
 def make_model(name: str) -> keras.Model:

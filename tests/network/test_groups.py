@@ -131,15 +131,15 @@ def test_other_reshape_keeps_whole(chain: Chain) -> None:
     groups = find_groups(
         chain(
             layers.Conv2D(4, 3, name="a"),
-            layers.Conv2D(4, 3, name="b"),
-            layers.Reshape((8, 8), name="mix"),
+            layers.Conv2D(6, 3, name="b"),
+            layers.Reshape((24, 4), name="mix"),
             layers.Dense(3),
         )
     )
     assert groups.widths == {"a": 4}
     (whole,) = groups.kept_whole
     assert (whole.layer, whole.kind) == ("mix", "Reshape")
-    assert whole.reason == "reshapes (4, 4, 4) to (8, 8)"
+    assert whole.reason == "reshapes (4, 4, 6) to (24, 4)"
 
 
 def test_concatenation_joins_channels_side_by_side() -> None:
@@ -309,3 +309,136 @@ def test_kept_marks_the_filters_that_go(chain: Chain) -> None:
     assert kept[groups.groups[0].filters].tolist() == [True, False, True, False]
     assert kept.sum() == len(kept) - 2
     assert groups.kept({}).all()
+
+
+def uses(groups: ChannelGroups) -> dict[tuple[tuple[str, int], int], list[int]]:
+    """Filters of the group of that number along each axis that has any, -1 where frozen."""
+    owner = {f: i for i, group in enumerate(groups.groups) for f in group.filters.tolist()}
+    return {
+        (use.variable, use.axis): [owner.get(f, -1) for f in use.filters.tolist()]
+        for use in groups.uses
+    }
+
+
+def test_many_convolution_groups_are_filters(chain: Chain) -> None:
+    model = chain(
+        layers.Conv2D(8, 1, name="a"),
+        layers.Conv2D(12, 3, groups=4, name="b"),
+        layers.Conv2D(3, 1, name="c"),
+    )
+    groups = find_groups(model)
+    assert groups.widths == {"a": 4}
+    assert groups.groups[0].layers == ("a", "b")
+    axes_of = {(use.variable, use.axis): use.filters for use in groups.uses}
+    assert axes_of[("a", 0), 3].tolist() == np.repeat(groups.groups[0].filters, 2).tolist()
+    assert axes_of[("c", 0), 2].tolist() == np.repeat(groups.groups[0].filters, 3).tolist()
+    assert (("b", 0), 2) not in axes_of
+
+
+def test_few_convolution_groups_lose_channels_of_each(chain: Chain) -> None:
+    model = chain(
+        layers.Conv2D(8, 1, name="a"),
+        layers.Conv2D(6, 3, groups=2, name="b"),
+        layers.Conv2D(3, 1, name="c"),
+    )
+    groups = find_groups(model)
+    assert groups.widths == {"a": 4, "b": 3}
+    axes_of = {(use.variable, use.axis): use.filters for use in groups.uses}
+    assert axes_of[("a", 0), 3].tolist() == np.tile(groups.groups[0].filters, 2).tolist()
+    assert axes_of[("b", 0), 2].tolist() == groups.groups[0].filters.tolist()
+    assert axes_of[("c", 0), 2].tolist() == np.tile(groups.groups[1].filters, 2).tolist()
+
+
+def test_channels_of_one_statistic_are_one_filter(chain: Chain) -> None:
+    groups = find_groups(
+        chain(
+            layers.Conv2D(8, 1, name="a"),
+            layers.GroupNormalization(4, name="norm"),
+            layers.Conv2D(3, 1),
+        )
+    )
+    assert groups.widths == {"a": 4}
+    assert uses(groups)[("norm", 0), 0] == [0] * 8
+
+
+def test_heads_are_filters() -> None:
+    tokens = keras.Input((6, 4))
+    x = layers.Dense(8, name="in")(tokens)
+    x = layers.MultiHeadAttention(3, 5, name="attention")(x, x)
+    model = keras.Model(tokens, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+    groups = find_groups(model)
+    assert groups.widths == {"in": 8, "attention": 3}
+    assert [group.least for group in groups.groups] == [1, 2]
+    names = {v.path.split("/", 1)[1]: i for i, v in enumerate(model.layers[2].variables)}
+    found = uses(groups)
+    for part in ("query", "key", "value"):
+        assert found[("attention", names[f"{part}/kernel"]), 1] == [1] * 3
+        assert found[("attention", names[f"{part}/kernel"]), 0] == [0] * 8
+    assert found[("attention", names["attention_output/kernel"]), 0] == [1] * 3
+    assert found[("attention", names["attention_output/kernel"]), 2] == [0] * 8
+
+
+def test_a_single_head_stays() -> None:
+    tokens = keras.Input((6, 4))
+    x = layers.MultiHeadAttention(1, 5)(tokens, tokens)
+    groups = find_groups(keras.Model(tokens, layers.Dense(2)(x)))
+    assert [(group.width, group.least) for group in groups.groups] == [(1, 1)]
+
+
+def test_slices_divide_a_layer() -> None:
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(9, 1, name="wide")(image)
+    parts = [x[..., :4], x[..., 4:6], x[..., 6:]]
+    y = [layers.Conv2D(2, 1, name=f"part{i}")(part) for i, part in enumerate(parts)]
+    groups = find_groups(keras.Model(image, y))
+    assert groups.widths == {"wide": 4, "wide#2": 2, "wide#3": 3}
+    found = uses(groups)
+    assert found[("wide", 0), 3] == [0, 0, 0, 0, 1, 1, 2, 2, 2]
+    assert [found[(f"part{i}", 0), 2] for i in range(3)] == [[0] * 4, [1] * 2, [2] * 3]
+
+
+def test_parts_that_no_weight_tells_apart_stay() -> None:
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(6, 1, name="wide")(image)
+    a, b = keras.ops.split(x, [2], axis=-1)
+    joined = layers.Concatenate()([layers.ReLU()(a), b])
+    groups = find_groups(keras.Model(image, layers.Conv2D(2, 1)(joined)))
+    # What one part keeps is enough to tell how much the other has.
+    assert groups.widths == {"wide": 4}
+    (whole,) = groups.kept_whole
+    assert "taken apart" in whole.reason
+
+
+@pytest.mark.parametrize(
+    "key",
+    [(Ellipsis, 0), (Ellipsis, slice(None, None, 2)), (Ellipsis, None)],
+    ids=["one", "every other", "new axis"],
+)
+def test_other_slices_keep_whole(key: Any) -> None:
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(6, 1, name="a")(image)
+    y = layers.Flatten()(layers.Conv2D(4, 1, name="b")(x)[key])
+    groups = find_groups(keras.Model(image, layers.Dense(2)(y)))
+    assert groups.widths == {"a": 6}
+    assert groups.kept_whole[0].reason == "takes something else than a range of channels"
+
+
+def test_normalisation_of_the_input_is_followed(chain: Chain) -> None:
+    norm = layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0])
+    groups = find_groups(chain(norm, layers.Conv2D(4, 1, name="a"), layers.Conv2D(2, 1)))
+    assert groups.widths == {"a": 4}
+    assert groups.kept_whole == ()
+    scale = layers.Rescaling([1.0, 2.0, 3.0, 4.0])
+    groups = find_groups(chain(layers.Conv2D(4, 1), scale, layers.Conv2D(2, 1)))
+    assert [whole.reason for whole in groups.kept_whole] == ["one scale for each channel"]
+
+
+def test_a_layer_followed_in_one_call_only_is_kept_whole() -> None:
+    tokens = keras.Input((6, 8))
+    x = layers.Dense(8, name="a")(tokens)
+    attention = layers.MultiHeadAttention(4, 2, name="attention")
+    y, _ = attention(x, x, return_attention_scores=True)
+    y = attention(layers.Dense(8, name="b")(y), x)
+    groups = find_groups(keras.Model(tokens, layers.Dense(2)(y)))
+    assert groups.widths == {}
+    assert [whole.layer for whole in groups.kept_whole] == ["attention"]

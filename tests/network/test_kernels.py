@@ -13,6 +13,9 @@ from keras import layers
 
 from adapt.errors import InputError
 from adapt.network import shrink
+from adapt.network.export import to_tflite
+from adapt.network.groups import find_groups
+from adapt.network.kernels import KernelTemplate
 from adapt.network.load import Network
 from adapt.tflite.layout import FileLayout
 from adapt.tflite.reader import read_kernels, read_model
@@ -146,6 +149,22 @@ def test_small_networks(
         assert_predicted(network, random_keep(network.groups, seed, least=2))
 
 
+def test_equal_constants_do_not_matter(randomise: Callable[..., keras.Model]) -> None:
+    # The depthwise halves have no bias: zeros, of one length here and of several in trials.
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(6, 1)(image)
+    for _ in range(3):
+        x = layers.SeparableConv2D(6, 3, padding="same", activation="relu")(x)
+    model = keras.Model(image, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
+    network = Network(randomise(model))
+    for width in (6, 3):
+        keep = {name: list(range(width)) for name in network.widths}
+        content = network.to_tflite(shrunk(network, keep))
+        kernels = network.kernels(dict.fromkeys(keep, width))
+        assert [kernel.text for kernel in kernels] == [k.text for k in read_kernels(content)]
+        assert len(content) <= network.counts(dict.fromkeys(keep, width))["size"]
+
+
 def test_equal_networks_have_equal_kernels_whatever_their_weights(
     randomise: Callable[..., keras.Model], chain: Callable[..., keras.Model]
 ) -> None:
@@ -161,13 +180,29 @@ def test_network_without_groups(chain: Callable[..., keras.Model]) -> None:
     assert [kernel.op for kernel in network.kernels({})] == ["CONV_2D", "MEAN"]
 
 
-def test_operators_that_depend_on_the_widths_are_refused() -> None:
-    # For an addition of 1 x 1 pixels, the converter reshapes operands of several channels.
+def test_groups_of_one_filter_stay(randomise: Callable[..., keras.Model]) -> None:
+    # For an addition of 1 x 1 pixels, the converter reshapes operands of several channels; these
+    # have one, whatever the widths of others.
     image = keras.Input((1, 1, 3))
     a = layers.Conv2D(1, 1)(image)
     x = layers.Flatten()(layers.Add()([a, layers.Conv2D(1, 1)(a)]))
+    network = Network(randomise(keras.Model(image, layers.Dense(3)(layers.Dense(5)(x)))))
+    assert sorted(network.widths.values()) == [1, 5]
+    assert_predicted(network, {name: list(range(min(w, 2))) for name, w in network.widths.items()})
+
+
+def test_operators_that_depend_on_the_widths_are_refused(
+    chain: Callable[..., keras.Model],
+) -> None:
+    model = chain(layers.Conv2D(4, 3), layers.Conv2D(3, 3))
+
+    def convert(network: keras.Model) -> bytes:
+        if network.layers[1].filters == 4:
+            return to_tflite(network)
+        return to_tflite(keras.Model(network.input, keras.ops.tanh(network.output)))
+
     with pytest.raises(InputError, match="depend on its widths"):
-        Network(keras.Model(image, layers.Dense(3)(x)))
+        KernelTemplate(model, find_groups(model), convert)
 
 
 def test_peak_of_a_residual_block(randomise: Callable[..., keras.Model]) -> None:

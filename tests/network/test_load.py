@@ -13,7 +13,9 @@ import pytest
 from keras import layers
 
 from adapt.errors import InputError
+from adapt.network.groups import find_groups
 from adapt.network.load import file_digest, load_model, load_network
+from tests.network.architectures import ARCHITECTURES
 
 
 class Subclassed(keras.Model):  # type: ignore[misc]  # Keras ships no types
@@ -28,6 +30,19 @@ class Subclassed(keras.Model):  # type: ignore[misc]  # Keras ships no types
 @keras.saving.register_keras_serializable("tests")
 class Registered(Subclassed):
     """One that Keras finds again."""
+
+
+@keras.saving.register_keras_serializable("tests")
+class Functional(keras.Model):  # type: ignore[misc]  # Keras ships no types
+    """A subclass that is made of inputs and outputs, of which Keras keeps a graph."""
+
+
+@keras.saving.register_keras_serializable("tests")
+class Doubled(Functional):
+    """One whose graph does not say what it computes."""
+
+    def call(self, x: object) -> object:
+        return 2 * super().call(x)
 
 
 @pytest.fixture
@@ -201,6 +216,45 @@ def test_subclassed_model(tmp_path: Path, kind: type[keras.Model], words: str) -
     model(np.zeros((1, 4)))
     model.save(tmp_path / "model.keras")
     refuse(tmp_path / "model.keras", words)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_subclass_with_a_functional_core(small: keras.Model, tmp_path: Path, suffix: str) -> None:
+    model = Functional(small.input, small.output)
+    model.save(tmp_path / f"model{suffix}")
+    loaded = load_model(tmp_path / f"model{suffix}")
+    assert not isinstance(loaded, Functional)
+    assert_same(model, loaded)
+
+
+def test_subclass_that_computes_something_else(small: keras.Model, tmp_path: Path) -> None:
+    Doubled(small.input, small.output).save(tmp_path / "model.keras")
+    refuse(tmp_path / "model.keras", "a subclassed model")
+
+
+def test_layers_of_applications(tmp_path: Path) -> None:
+    model = ARCHITECTURES["ConvNeXtTiny"].small()
+    model.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    assert_same(model, loaded)
+    assert find_groups(loaded).kept_whole == ()
+
+
+def test_plain_operations_in_a_legacy_file(tmp_path: Path) -> None:
+    x = keras.Input((4,))
+    keras.Model(x, layers.Dense(3)(x) + 3.0).save(tmp_path / "model.h5")
+    refuse(tmp_path / "model.h5", "from .keras files only")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_nested_models(small: keras.Model, tmp_path: Path, suffix: str) -> None:
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, layers.Dense(2)(small(image)), name="outer")
+    model.save(tmp_path / f"model{suffix}")
+    loaded = load_model(tmp_path / f"model{suffix}")
+    assert loaded.name == "outer"
+    assert not any(isinstance(layer, keras.Model) for layer in loaded.layers)
+    assert_same(model, loaded)
 
 
 @pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
