@@ -141,7 +141,7 @@ def simulate_memory(device: Any, cache: float, beyond: float) -> None:
     unit = weight_bytes(pixels_kernel())
     for count in range(1, 100):
         # From half a cache of weights, of which all stay, to twice as many, of which none do.
-        share = min(1.0, max(0.0, (math.log2(count * unit / cache) + 1) / 2))
+        share = min(1.0, max(0.0, (1 - math.log2(cache / (count * unit))) / 2))
         device.times_us[f"sweep-{count}"] = 1.0 + (count - 1) * unit * (HOT + share * beyond) / 1e6
 
 
