@@ -1,7 +1,7 @@
 """What a .tflite file would take on a device, operator by operator, from a lookup table.
 
 The file may come from anywhere. What the table cannot know is named and left out of the total, and
-never counted as nothing.
+never counted as nothing. With no device at hand, the analytic model tells what the table lacks.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from adapt.cost.analytic import Column
 from adapt.cost.base import Missing
+from adapt.cost.calibration import LeftOut
+from adapt.cost.eyeriss.kernels import is_counted, is_uncounted_work
+from adapt.cost.eyeriss.model import EyerissCost
+from adapt.cost.offline import ON_EYERISS, from_table
 from adapt.cost.table import Answer, TableLatency, table_errors
 from adapt.errors import InputError
 from adapt.fleet.device import Device, MeasureOptions
@@ -26,7 +31,15 @@ from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Rejected
 from lookup_tables.store import Store
 
-__all__ = ["Operator", "Origin", "Prediction", "predict", "read_file"]
+__all__ = [
+    "Operator",
+    "Origin",
+    "Prediction",
+    "predict",
+    "predict_offline",
+    "predict_on_eyeriss",
+    "read_file",
+]
 
 # Flatbuffers end at 2 GiB; only files with weights behind the flatbuffer are larger.
 MAX_MODEL_BYTES = 2 << 30
@@ -56,6 +69,7 @@ class Origin(StrEnum):
     MEASURED = "measured"
     IMPORTED = "imported"
     INTERPOLATED = "interpolated"
+    ANALYTIC = "analytic"
     MISSING = "missing"
     FAILED = "failed"
     UNSUPPORTED = "unsupported"
@@ -86,19 +100,37 @@ class Prediction:
     """A network's time on one platform.
 
     Attributes:
+        platform: None where nothing was measured: times are those of the Eyeriss chip then.
         operators: in the order in which they run.
         call_us: time of calling the runtime, paid once, microseconds; 0 where nothing is known.
         total_us: `call_us` and all operators that are known, microseconds.
         error_us: `total_us` is off by at most this if every kernel is off by its stated error in
-            the same direction. It says how well the windows of each kernel agreed, not how well a
-            sum of kernels stands for a network.
+            the same direction; offline, if all of one family or class are. It says how well the
+            windows of each kernel agreed, or how sure its like is, not how well a sum of kernels
+            stands for a network.
+        told_by: what told the times, for people; empty where a device was at hand.
+        left_out: leave-one-out errors of the analytic model, by operator and type of data; empty
+            where it was not calibrated.
     """
 
-    platform: Platform
+    platform: Platform | None
     operators: tuple[Operator, ...]
     call_us: float
     total_us: float
     error_us: float
+    told_by: str = ""
+    left_out: Mapping[tuple[str, str], LeftOut] = field(default_factory=dict)
+
+    @property
+    def shares(self) -> dict[Origin, float]:
+        """Share of the total by where it comes from; empty where nothing is known."""
+        parts = {Origin.MEASURED: self.call_us} if self.call_us else {}
+        for operator in self.operators:
+            if operator.latency_us is not None:
+                known = parts.get(operator.origin, 0.0)
+                parts[operator.origin] = known + operator.latency_us
+        whole = math.fsum(parts.values())
+        return {origin: part / whole for origin, part in parts.items()} if whole else {}
 
     @property
     def interval_us(self) -> tuple[float, float]:
@@ -186,6 +218,54 @@ def predict(
     )
 
 
+def predict_offline(graph: OperatorGraph, store: Store, platform: Platform) -> Prediction:
+    """Price the network `graph` on `platform` by what `store` has of it, and touch no device.
+
+    What it has no answer for is analytic; see `adapt.cost.offline`. Raises TableError where the
+    table cannot be read.
+    """
+    offline = from_table(store, platform)
+    if offline.table is None:
+        return predict_on_eyeriss(graph)
+    table, nodes = offline.table, graph.operators
+    kernels = [node.kernel for node in nodes if node.supported]
+    others = sum(graph.constant_bytes(node) for node in nodes if not node.supported)
+    answers, _ = table.answers(kernels, other_weights=others)
+    with table_errors():
+        failed = store.quarantined(platform)
+        calibration = table.analytic and table.analytic.calibration(Column.HOT)
+    operators = _operators(nodes, iter(answers), failed, late=False)
+    found = _sum(platform, operators, table.call.latency_us, 0.0)
+    known = [(k, a) for k, a in zip(kernels, answers, strict=True) if a is not None]
+    measured = math.fsum(
+        (o.latency_us or 0.0) * (o.relative_error or 0.0)
+        for o in operators
+        if o.origin in (Origin.MEASURED, Origin.IMPORTED)
+    )
+    return replace(
+        found,
+        error_us=measured + table.error_us(*zip(*known, strict=True)) if known else 0.0,
+        told_by=offline.told_by["latency"],
+        left_out=calibration.left_out() if calibration else {},
+    )
+
+
+def predict_on_eyeriss(graph: OperatorGraph) -> Prediction:
+    """Price the network `graph` on the Eyeriss chip, by the model alone."""
+    model = EyerissCost()
+    operators = []
+    for index, node in enumerate(graph.operators):
+        kernel = node.kernel
+        if not node.supported or is_uncounted_work(kernel):
+            why = "the Eyeriss model does not know how it is mapped"
+            operators.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=why))
+            continue
+        latency_us = model.price([kernel])["latency"].value
+        detail = "" if is_counted(kernel) else "not counted by the model"
+        operators.append(Operator(index, kernel, Origin.ANALYTIC, latency_us, detail=detail))
+    return replace(_sum(None, operators, 0.0, 0.0), told_by=ON_EYERISS)
+
+
 class _Watch:
     """Passes progress on until the time for measuring is up, then stops what reports it."""
 
@@ -236,7 +316,7 @@ def _operators(
 
 
 def _sum(
-    platform: Platform, operators: Sequence[Operator], call_us: float, call_error_us: float
+    platform: Platform | None, operators: Sequence[Operator], call_us: float, call_error_us: float
 ) -> Prediction:
     known = [
         (o.latency_us, o.latency_us * (o.relative_error or 0.0))
@@ -258,6 +338,6 @@ def _with_share(operator: Operator, total_us: float) -> Operator:
         operator.origin,
         operator.latency_us,
         operator.relative_error,
-        share=operator.latency_us / total_us,
+        share=operator.latency_us / total_us if total_us else None,
         detail=operator.detail,
     )

@@ -140,11 +140,18 @@ class Calibration:
             return None
         return statistics.median(abs(math.expm1(-error)) for error in self._fit.left_out)
 
+    def __str__(self) -> str:
+        """For people: what it rests on, and how good it is."""
+        if self.error is None:
+            return "calibrated to 1 kernel, error unknown"
+        return f"calibrated to {self.kernels} kernels, median leave-one-out error {self.error:.0%}"
+
     @cached_property
     def _fit(self) -> _Fit:
         values = [self._values[kernel] for kernel in self._kernels]
-        logs = np.log([value for value, _ in values])
-        return _Fit.of(_Places.of(self._kernels), logs, np.array([error for _, error in values]))
+        logs: _Floats = np.log(np.array([value for value, _ in values]))
+        errors: _Floats = np.array([error for _, error in values])
+        return _Fit.of(_Places.of(self._kernels), logs, errors)
 
     @cached_property
     def _widen(self) -> float:
@@ -172,9 +179,7 @@ class _Places:
     @classmethod
     def of(cls, kernels: Sequence[Kernel]) -> _Places:
         works = [work_of(kernel) for kernel in kernels]
-        amounts = [
-            _BYTES_OF_MAC * work.macs + work.activations + _BYTES_OF_CALL for work in works
-        ]
+        amounts = [_BYTES_OF_MAC * work.macs + work.activations + _BYTES_OF_CALL for work in works]
         return cls(
             work=np.log(amounts),
             features=np.array([_features(work) for work in works]),
@@ -235,7 +240,7 @@ class _Fit:
         residuals = logs - places.work
         level = float(np.median(residuals))
         covariance = places.covariance(places) + np.diag(_NOISE**2 + errors**2)
-        inverse = np.linalg.inv(covariance)
+        inverse: _Floats = np.asarray(np.linalg.inv(covariance), np.float64)
         return cls(places, level, inverse, inverse @ (residuals - level))
 
     @property
@@ -257,7 +262,8 @@ def _features(work: Work) -> list[float]:
 
 
 def _alike(a: NDArray[np.generic], b: NDArray[np.generic]) -> _Floats:
-    return (a[:, None] == b[None]).astype(np.float64)
+    alike: _Floats = (a[:, None] == b[None]).astype(np.float64)
+    return alike
 
 
 def _sample(kernels: Iterable[Kernel]) -> list[Kernel]:

@@ -16,7 +16,7 @@ from adapt.budget import Budget
 from adapt.cost.base import Cost, CostModel, Missing
 from adapt.cost.counts import MacCount
 from adapt.cost.energy import TableEnergy
-from adapt.cost.eyeriss.model import EyerissEnergy
+from adapt.cost.eyeriss.model import EyerissCost
 from adapt.cost.pricer import Pricer
 from adapt.cost.table import TableLatency, table_errors
 from adapt.errors import Busy, DeviceError, TableError
@@ -228,7 +228,7 @@ def _cost_models(
 ) -> tuple[CostModel, ...]:
     """What can price a network; energy by a model, or only where the device has a meter."""
     if request.energy == "eyeriss":
-        return (table, MacCount(), EyerissEnergy())
+        return (table, MacCount(), EyerissCost())
     # The first of its meters is the one that measures.
     meters = device.describe().identity.meters[:1]
     return (table, MacCount(), *(TableEnergy(store, table, meter.name) for meter in meters))

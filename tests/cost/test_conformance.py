@@ -12,7 +12,7 @@ from adapt.cost import (
     Chain,
     Cost,
     CostModel,
-    EyerissEnergy,
+    EyerissCost,
     MacCount,
     Missing,
     TableEnergy,
@@ -29,7 +29,7 @@ MODELS: Mapping[str, Callable[[Store, Platform], CostModel]] = {
     "table": TableLatency,
     "energy": energy,
     "macs": lambda store, platform: MacCount(),
-    "eyeriss": lambda store, platform: EyerissEnergy(),
+    "eyeriss": lambda store, platform: EyerissCost(),
     "chain": lambda store, platform: Chain(
         [TableLatency(store, platform), MacCount()], ["macs", "latency"]
     ),
@@ -123,7 +123,7 @@ def test_lacking_kernels_are_named_once_in_order(
     model: CostModel, known: list[Kernel], unknown: list[Kernel]
 ) -> None:
     network = [unknown[1], known[0], unknown[0], unknown[1], known[1]]
-    of_tables = model.resources & {"latency", "energy"} and not isinstance(model, EyerissEnergy)
+    of_tables = model.resources & {"latency", "energy"} and not isinstance(model, EyerissCost)
     expected = [unknown[1], unknown[0]] if of_tables else []
     assert lack(model.price, network) == expected
     assert lack(model.price_each, network) == expected
