@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -112,7 +112,7 @@ class Calibration:
         fit = self._fit
         places = _Places.of(wanted)
         across = places.covariance(fit.places)
-        # Sums row by row, not products of matrices: see lookup_tables.curve.
+        # Sums row by row, not products of matrices: see _summed.
         logs = places.work + fit.level + (across * fit.weights).sum(-1)
         known = ((across @ fit.inverse) * across).sum(-1)
         variance = np.maximum(places.variance() - known, 0.0) + _NOISE**2
@@ -193,7 +193,7 @@ class _Places:
         multiplying = _alike(self.multiplies, other.multiplies)
         operator = _alike(self.operators, other.operators)
         dtype = _alike(self.types, other.types)
-        slopes = self.features @ other.features.T
+        slopes = self._summed(other, np.multiply)
         rest = _SHARED + (1 - _SHARED) * dtype
         covariance: _Floats = (
             _PLATFORM**2
@@ -215,10 +215,22 @@ class _Places:
 
     def _smooth(self, other: _Places) -> _Floats:
         """Matern with smoothness 3/2, as in `lookup_tables.curve`."""
-        squares = ((self.features[:, None] - other.features[None]) ** 2).sum(-1)
+        squares = self._summed(other, lambda a, b: (a - b) ** 2)
         scaled = math.sqrt(3) * np.sqrt(squares) / _LENGTH
         correlation: _Floats = (1 + scaled) * np.exp(-scaled)
         return correlation
+
+    def _summed(self, other: _Places, term: Callable[[_Floats, _Floats], _Floats]) -> _Floats:
+        """`term` of each feature of one and of the other, summed in order; [self, other].
+
+        No product of matrices: an answer must not depend, not even in the last bit, on which others
+        are asked for with it.
+        """
+        terms = (
+            term(mine[:, None], theirs[None])
+            for mine, theirs in zip(self.features.T, other.features.T, strict=True)
+        )
+        return sum(terms, np.zeros((len(self.features), len(other.features))))
 
 
 @dataclass(frozen=True)

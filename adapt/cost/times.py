@@ -20,8 +20,8 @@ __all__ = ["Times"]
 class Times:
     """Times on one platform, each read once and then the same.
 
-    `guesses` interpolates what the table lacks, `analytic` tells what is left. `hot` and `cold` hold
-    what has been read.
+    `guesses` interpolates what the table lacks, `analytic` tells what is left. `hot` and `cold`
+    hold what has been read.
     """
 
     def __init__(
