@@ -55,14 +55,17 @@ def predict(
     **chosen: Any,
 ) -> None:
     """Price MODEL, any .tflite file, operator by operator."""
+    from adapt.cost.offline import EYERISS
     from adapt.prediction import predict as price
-    from adapt.prediction import read_file
+    from adapt.prediction import predict_on_eyeriss, read_file
 
     options = measure_options(chosen)
     if platform is not None and not offline:
         raise UsageError("--platform goes with --offline", "A device says itself what it is.")
     _, graph = read_file(model)
-    if offline:
+    if chosen["device"] == EYERISS:
+        prediction = predict_on_eyeriss(graph)
+    elif offline:
         prediction = _offline(graph, table_file(chosen["tables"]), platform)
     else:
         with bench(chosen) as (store, device), progress("measuring kernels on the device") as show:

@@ -15,10 +15,13 @@ from adapt.cost.table import TableLatency, table_errors
 from lookup_tables.kernel import Platform
 from lookup_tables.store import Store
 
-__all__ = ["ON_EYERISS", "Offline", "from_table", "on_eyeriss"]
+__all__ = ["EYERISS", "ON_EYERISS", "Offline", "from_table", "on_eyeriss"]
 
-# Said of every amount in units of the model's chip.
-ON_EYERISS = "analytic, modelled on the Eyeriss chip and in its units; nothing was measured"
+# The device that is none: a chip known by its model alone.
+EYERISS = "eyeriss"
+
+# Said of every amount in units of that chip.
+ON_EYERISS = "analytic: modelled on the Eyeriss chip, in its units; not measured"
 
 
 @dataclass(frozen=True)
