@@ -18,11 +18,11 @@ from pathlib import Path
 from adapt.cost.analytic import Column
 from adapt.cost.base import Missing
 from adapt.cost.calibration import LeftOut
-from adapt.cost.eyeriss.kernels import is_counted, is_uncounted_work
+from adapt.cost.eyeriss.kernels import is_counted
 from adapt.cost.eyeriss.model import EyerissCost
 from adapt.cost.offline import ON_EYERISS, from_table
 from adapt.cost.table import Answer, TableLatency, table_errors
-from adapt.errors import InputError
+from adapt.errors import InputError, UsageError
 from adapt.fleet.device import Device, MeasureOptions
 from adapt.refresh import OnProgress, measure_missing
 from adapt.tflite.graph import Node, OperatorGraph
@@ -46,6 +46,8 @@ MAX_MODEL_BYTES = 2 << 30
 
 # Kernels, then facts and cold times, then what was rejected for the moment only.
 _ROUNDS = 4
+
+_STRANGE = "not an operator that can be timed alone"
 
 _FREE = "left out by the runtime beside its neighbour"
 
@@ -256,11 +258,13 @@ def predict_on_eyeriss(graph: OperatorGraph) -> Prediction:
     operators = []
     for index, node in enumerate(graph.operators):
         kernel = node.kernel
-        if not node.supported or is_uncounted_work(kernel):
-            why = "the Eyeriss model does not know how it is mapped"
-            operators.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=why))
+        try:
+            if not node.supported:
+                raise UsageError(_STRANGE)
+            latency_us = model.price([kernel])["latency"].value
+        except (InputError, UsageError) as error:  # One operator of a file that is fine otherwise.
+            operators.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=error.what))
             continue
-        latency_us = model.price([kernel])["latency"].value
         detail = "" if is_counted(kernel) else "not counted by the model"
         operators.append(Operator(index, kernel, Origin.ANALYTIC, latency_us, detail=detail))
     return replace(_sum(None, operators, 0.0, 0.0), told_by=ON_EYERISS)
@@ -298,8 +302,7 @@ def _operators(
         kernel = node.kernel
         answer = next(answers) if node.supported else None
         if not node.supported:
-            why = "not an operator that can be timed alone"
-            result.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=why))
+            result.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=_STRANGE))
         elif answer is not None:
             origin = Origin.IMPORTED if answer.source else Origin(answer.origin)
             values = (answer.latency_us, answer.relative_error)
