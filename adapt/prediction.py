@@ -16,8 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from adapt.cost.analytic import Column
-from adapt.cost.base import Missing
+from adapt.cost.base import Amount, Missing
 from adapt.cost.calibration import LeftOut
+from adapt.cost.chain import Chain
 from adapt.cost.eyeriss.kernels import is_counted
 from adapt.cost.eyeriss.model import EyerissCost
 from adapt.cost.offline import ON_EYERISS, from_table
@@ -111,6 +112,8 @@ class Prediction:
             windows of each kernel agreed, or how sure its like is, not how well a sum of kernels
             stands for a network.
         told_by: what told the times, for people; empty where a device was at hand.
+        energy: of all operators that are known, above idle power, microjoules; None where no meter
+            told any energy of the platform, or a device was at hand.
         left_out: leave-one-out errors of the analytic model, by operator and type of data; empty
             where it was not calibrated.
     """
@@ -121,6 +124,7 @@ class Prediction:
     total_us: float
     error_us: float
     told_by: str = ""
+    energy: Amount | None = None
     left_out: Mapping[tuple[str, str], LeftOut] = field(default_factory=dict)
 
     @property
@@ -138,6 +142,11 @@ class Prediction:
     def interval_us(self) -> tuple[float, float]:
         """The total less and plus `error_us`; never below 0."""
         return max(self.total_us - self.error_us, 0.0), self.total_us + self.error_us
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the total has an interval: nobody knows how far off the Eyeriss model is."""
+        return self.platform is not None and not self.nothing_known
 
     @property
     def unknown(self) -> tuple[Operator, ...]:
@@ -239,6 +248,9 @@ def predict_offline(graph: OperatorGraph, store: Store, platform: Platform) -> P
     operators = _operators(nodes, iter(answers), failed, late=False)
     found = _sum(platform, operators, table.call.latency_us, 0.0)
     known = [(k, a) for k, a in zip(kernels, answers, strict=True) if a is not None]
+    energy = None
+    if known and offline.has_energy:
+        energy = Chain(offline.models, ["energy"]).price([kernel for kernel, _ in known])["energy"]
     measured = math.fsum(
         (o.latency_us or 0.0) * (o.relative_error or 0.0)
         for o in operators
@@ -248,6 +260,7 @@ def predict_offline(graph: OperatorGraph, store: Store, platform: Platform) -> P
         found,
         error_us=measured + table.error_us(*zip(*known, strict=True)) if known else 0.0,
         told_by=offline.told_by["latency"],
+        energy=energy,
         left_out=calibration.left_out() if calibration else {},
     )
 

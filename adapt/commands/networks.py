@@ -109,8 +109,9 @@ def _prediction_json(prediction: Prediction) -> dict[str, Any]:
         ],
         "call_us": prediction.call_us,
         "total_us": None if prediction.nothing_known else prediction.total_us,
-        "interval_us": None if prediction.nothing_known else prediction.interval_us,
+        "interval_us": prediction.interval_us if prediction.has_errors else None,
         "shares": prediction.shares,
+        "energy_uj": None if prediction.energy is None else prediction.energy.by_origin,
         "told_by": prediction.told_by or None,
         "left_out": [
             {"op": op, "dtype": dtype, "kernels": each.kernels, "error": each.error}
@@ -147,6 +148,7 @@ def _prediction_text(prediction: Prediction) -> str:
         columns(rows, left=(1, 2, 6)),
         *([f"calling the runtime {us(prediction.call_us)} us"] if prediction.platform else []),
         _total_text(prediction),
+        *_energy_lines(prediction),
         *([f"told by {prediction.told_by}"] if prediction.told_by else []),
     ]
     if prediction.unknown:
@@ -160,11 +162,19 @@ def _total_text(prediction: Prediction) -> str:
     if prediction.nothing_known:
         return "total unknown"
     text = f"total {us(prediction.total_us)} us"
-    if prediction.platform is not None:
+    if prediction.has_errors:
         low, high = prediction.interval_us
         text += f", by the errors stated {us(low)} to {us(high)} us"
     shares = (f"{percent(share)} {origin}" for origin, share in prediction.shares.items())
     return f"{text}: {', '.join(shares)}"
+
+
+def _energy_lines(prediction: Prediction) -> list[str]:
+    energy = prediction.energy
+    if energy is None or not energy.value:
+        return []
+    shares = (f"{percent(part / energy.value)} {name}" for name, part in energy.by_origin.items())
+    return [f"energy {us(energy.value)} uJ above idle power: {', '.join(shares)}"]
 
 
 @click.command()

@@ -38,6 +38,11 @@ class Offline:
     told_by: Mapping[str, str]
     table: TableLatency | None = None
 
+    @property
+    def has_energy(self) -> bool:
+        """Whether a meter told energies of the platform."""
+        return self.told_by["energy"] != ON_EYERISS
+
 
 def on_eyeriss() -> Offline:
     """The analytic model alone: shares of a network's cost make sense, amounts are the chip's."""

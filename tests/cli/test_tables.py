@@ -20,7 +20,17 @@ from click.testing import CliRunner, Result
 from adapt.cli import main
 from adapt.tflite.ops import make_kernel
 from adapt.tflite.writer import write_kernel
-from lookup_tables import BatchRecord, EnergyResult, EnergyRun, Platform, Store, Tensor
+from lookup_tables import (
+    Accepted,
+    BatchRecord,
+    EnergyResult,
+    EnergyRun,
+    KernelResult,
+    NullResult,
+    Platform,
+    Store,
+    Tensor,
+)
 from lookup_tables.exchange import Row, merge
 
 USAGE, DEVICE, INPUT, TABLE = 2, 4, 5, 6
@@ -137,6 +147,36 @@ def test_predict_offline_touches_no_device(filled: tuple[Shell, Any], tmp_path: 
     assert "told by" in text
     known = shell.json("predict", shell.model, *offline)
     assert [each["origin"] for each in known["operators"]] == ["measured"]
+
+
+def test_predict_offline_tells_energy_where_a_meter_did(shell: Shell, tmp_path: Path) -> None:
+    table = tmp_path / "metered.db"
+    phone = Platform("Pixel 6", "T", "X", "litert", "2", "0", "xnnpack", 1)
+    tensor = Tensor("float32", (1, 1000))
+    tanh = make_kernel("TANH", [tensor], [tensor])
+    with Store(table) as store:
+        null = NullResult((), Accepted(2.0, 0.01, 2))
+        times = tuple(
+            KernelResult(kernel, (), Accepted(us, 0.01, 2), nodes=1)
+            for kernel, us in ((LOGISTIC, 12.0), (tanh, 7.0))
+        )
+        store.record_batch(phone, BatchRecord(1.0, null=null, kernels=times))
+        # Three watts above half a watt of idle power, for a second each.
+        runs = [
+            EnergyRun("rapl", 500_000.0 + 3_000 * us, 1_000.0, 1_000, 500.0, 500.0, 0.01)
+            for us in (12.0, 2.0)
+        ]
+        record = BatchRecord(1.0, energy=(EnergyResult(LOGISTIC, runs[0]),), null_energy=runs[1])
+        store.record_batch(phone, record)
+    asked = ("predict", shell.model, "--offline", "--tables", table)
+    said = shell.json(*asked)
+    # Ten microseconds of its own, and two of the call.
+    assert said["energy_uj"] == {"measured": pytest.approx(36.0, rel=0.01)}
+    assert "energy 36.000 uJ above idle power: 100.0% measured" in shell.run(*asked).stdout
+    other = tmp_path / "tanh.tflite"
+    other.write_bytes(write_kernel(tanh))
+    told = shell.json("predict", other, "--offline", "--tables", table)["energy_uj"]
+    assert set(told) == {"measured", "analytic"}
 
 
 @pytest.mark.parametrize("how", [("--offline",), ("--device", "eyeriss")])
