@@ -13,6 +13,7 @@ promised. At the end the errors of all networks together.
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import tempfile
@@ -99,13 +100,18 @@ def price(store: Store, platform: Platform, tested: Sequence[Case]) -> list[Pric
     return priced
 
 
-def whole(store: Store, device: LocalDevice, priced: Sequence[Priced]) -> list[float]:
-    """Microseconds of whole networks, measured."""
+def whole(
+    store: Store, device: LocalDevice, priced: Sequence[Priced], unpruned: bytes
+) -> tuple[list[float], list[float]]:
+    """Microseconds of whole networks, measured, and of the unpruned one beside each of them."""
     found: list[float] = []
+    beside: list[float] = []
     for first in range(0, len(priced), TOGETHER):
         contents = [each.case.content for each in priced[first : first + TOGETHER]]
-        found += [each.latency_us for each in measure_networks(store, device, contents)]
-    return found
+        base, *rest = measure_networks(store, device, [unpruned, *contents])
+        found += [each.latency_us for each in rest]
+        beside += [base.latency_us] * len(rest)
+    return found, beside
 
 
 def measure_all(
@@ -293,11 +299,14 @@ def test(name: str, dtype: str, options: Namespace) -> tuple[list[Error], list[E
             raise SystemExit("too few of the tested versions have a price; ask about more")
         everything = list(dict.fromkeys(k for each in priced for k in each.case.kernels))
         values = Values.read(store, platform, everything)
-        measured = whole(store, device, priced)
+        base_us = TableLatency(store, platform, max_error=math.inf).price(network.kernels({}))
+        base = to_tflite(network.shrunk({}, network.weights), calibration)
+        measured, beside = whole(store, device, priced, base)
         table = measure_all(store, device, platform, [each.case for each in priced])
         known = [not table.answers(each.case.kernels)[1] for each in priced]
-        measured = [us for us, there in zip(measured, known, strict=True) if there]
-        priced = [each for each, there in zip(priced, known, strict=True) if there]
+        measured, beside, priced = (
+            list(itertools.compress(each, known)) for each in (measured, beside, priced)
+        )
         exact = [table.price(each.case.kernels)["latency"].value for each in priced]
         truth = _times(store.entries(platform, everything))
         overhead = table.call.latency_us
@@ -315,6 +324,10 @@ def test(name: str, dtype: str, options: Namespace) -> tuple[list[Error], list[E
         report_kernels(quantity, guesses, values.lines[quantity], truth[quantity])
         report_again(quantity, guesses, truth[quantity])
     prices = [each.latency_us for each in priced]
+    shares = [price / base_us["latency"].value for price in prices]
+    truths = [us / base for us, base in zip(measured, beside, strict=True)]
+    relative = [Error(*each) for each in zip(names, truths, shares, strict=True)]
+    print(f"share of the unpruned network's latency against measured, {summary(relative)}")
     return [Error(*each) for each in zip(names, measured, prices, strict=True)], lines
 
 
