@@ -28,8 +28,8 @@ __all__ = [
 MAX_LATENCY_US = 1e9
 
 # The target is what the agent strives for; a result that ran out of windows on a noisy device is
-# still worth its larger stated error up to this many targets (2 % at the usual target of 0.5 %).
-ACCEPTABLE_TARGETS = 4.0
+# still worth its larger stated error up to this many targets (2 % at the usual target of 1 %).
+ACCEPTABLE_TARGETS = 2.0
 
 # Clock scaling and contention together slow a window down by less than this. Two windows that are
 # faster than the typical one by more were timed by a clock that jumped.
