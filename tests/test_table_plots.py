@@ -55,7 +55,7 @@ def record(store: Store, *times: tuple[Kernel, float], platform: Platform = PLAT
 
 
 def record_cold(store: Store, kernel: Kernel, us: float) -> None:
-    cold = ColdResult(kernel, 9, (), (), Accepted(us, 0.01, 2))
+    cold = ColdResult(kernel, 9, (), Accepted(us, 0.01, 2))
     store.record_batch(PLATFORM, BatchRecord(1.0, cold=(cold,)))
 
 

@@ -92,7 +92,7 @@ def test_opening_twice_changes_nothing(old: Path) -> None:
 def test_an_old_table_takes_cold_times_and_facts(old: Path) -> None:
     with Store(old) as opened:
         (platform,) = opened.platforms()
-        cold = ColdResult(relu(2), 9, (), (), Accepted(26.0, 0.01, 2))
+        cold = ColdResult(relu(2), 9, (), Accepted(26.0, 0.01, 2))
         opened.record_batch(platform, BatchRecord(wall_ms=1.0, cold=(cold,)))
         opened.record_fact(platform, "l2_bytes", 1024.0, {})
     with Store(old) as again:

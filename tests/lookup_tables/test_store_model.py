@@ -55,7 +55,7 @@ def same(row: Row) -> tuple[object, ...]:
 
 
 COLD = st.lists(
-    st.builds(ColdResult, st.sampled_from(KERNELS), st.just(9), st.just(()), st.just(()), VERDICTS),
+    st.builds(ColdResult, st.sampled_from(KERNELS), st.just(9), st.just(()), VERDICTS),
     max_size=3,
     unique_by=lambda result: result.kernel,
 )

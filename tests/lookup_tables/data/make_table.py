@@ -66,7 +66,7 @@ def fill(path: Path) -> None:
             PLATFORM,
             BatchRecord(
                 wall_ms=9.0,
-                cold=(ColdResult(kernel(2), 9, WINDOWS, WINDOWS, Accepted(25.0, 0.01, 2), 18, 18),),
+                cold=(ColdResult(kernel(2), 9, WINDOWS, Accepted(25.0, 0.01, 2), 18, 18),),
             ),
         )
         store.record_batch(
