@@ -16,7 +16,7 @@ _OWN = """
            measurement.null_us, batch.id, batch.host_time, '',
            entry.cold_us, cold_measurement.relative_error, cold_batch.host_time,
            entry.energy_uj, energy_measurement.relative_error,
-           ifnull(energy_measurement.meter, '') AS energy_meter
+           ifnull(energy_measurement.meter, '') AS energy_meter, energy_batch.host_time
     FROM platform
     JOIN entry ON entry.platform_id = platform.id
     JOIN kernel ON kernel.id = entry.kernel_id
@@ -25,6 +25,7 @@ _OWN = """
     LEFT JOIN cold_measurement ON cold_measurement.id = entry.cold_measurement_id
     LEFT JOIN batch AS cold_batch ON cold_batch.id = cold_measurement.batch_id
     LEFT JOIN energy_measurement ON energy_measurement.id = entry.energy_measurement_id
+    LEFT JOIN batch AS energy_batch ON energy_batch.id = energy_measurement.batch_id
     WHERE platform.key = :platform
 """
 
@@ -33,7 +34,8 @@ _IMPORTED = """
     SELECT kernel.text, kernel.key, imported.latency_us, imported.relative_error,
            imported.null_us, 0, imported.measured_at, imported.source, imported.cold_us,
            imported.cold_error, CASE WHEN imported.cold_us > 0 THEN imported.measured_at END,
-           imported.energy_uj, imported.energy_error, ifnull(imported.energy_meter, '')
+           imported.energy_uj, imported.energy_error, ifnull(imported.energy_meter, ''),
+           CASE WHEN imported.energy_uj > 0 THEN imported.measured_at END
     FROM platform
     JOIN imported ON imported.platform_id = platform.id
     JOIN kernel ON kernel.id = imported.kernel_id

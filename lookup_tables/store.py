@@ -273,7 +273,7 @@ class Store:
             for name, fact in queries.facts(database, platform).items():
                 digest.update(repr((name, fact.value)).encode())
             found = database.execute(queries.ENTRIES, {"platform": platform.key})
-            for row in sorted((*row[1:5], *map(repr, (row[8], *row[11:]))) for row in found):
+            for row in sorted((*row[1:5], *map(repr, (row[8], *row[11:14]))) for row in found):
                 digest.update(repr(row).encode())
         return digest.hexdigest()
 
