@@ -1,9 +1,9 @@
 """How sure the sum of a network's kernels is: what all of them share, and what each has alone.
 
-Kernels are measured on one platform, one by one in a loop. How well a loop stands for a network is an
-error that they share, so it grows with the total; what each states of itself (how well its windows
-agreed, how well an interpolation fits) is independent of the others'. Stated errors alone are some
-tenths of a percent of a network, which is off by one to five.
+Kernels are measured on one platform, one by one in a loop. How well a loop stands for a network is
+an error that they share, so it grows with the total; what each states of itself (how well its
+windows agreed, how well an interpolation fits) is independent of the others'. Stated errors alone
+are some tenths of a percent of a network, which is off by one to five.
 """
 
 from __future__ import annotations
