@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from adapt.cost.base import Missing
+from adapt.cost.interval import half_interval_us
 from adapt.cost.table import Answer, TableLatency, table_errors
 from adapt.errors import InputError
 from adapt.fleet.device import Device, MeasureOptions
@@ -89,9 +90,8 @@ class Prediction:
         operators: in the order in which they run.
         call_us: time of calling the runtime, paid once, microseconds; 0 where nothing is known.
         total_us: `call_us` and all operators that are known, microseconds.
-        error_us: `total_us` is off by at most this if every kernel is off by its stated error in
-            the same direction. It says how well the windows of each kernel agreed, not how well a
-            sum of kernels stands for a network.
+        error_us: what `total_us` is off by at most, nine times in ten; see `adapt.cost.interval`.
+            Operators that are unknown are not in it.
     """
 
     platform: Platform
@@ -178,12 +178,12 @@ def predict(
         if not measure:
             failed = store.quarantined(platform)
     call = TableLatency(store, platform).call
-    return _sum(
-        platform,
-        _operators(nodes, iter(answers), failed, late=watch.is_late),
-        call.latency_us,
-        call.latency_us * call.relative_error,
-    )
+    known = [(kernel, a) for kernel, a in zip(kernels, answers, strict=True) if a is not None]
+    total = math.fsum((call.latency_us, *(answer.latency_us for _, answer in known)))
+    error = half_interval_us(total, call.latency_us * call.relative_error, known)
+    operators = _operators(nodes, iter(answers), failed, late=watch.is_late)
+    shared = tuple(_with_share(operator, total) for operator in operators)
+    return Prediction(platform, shared, call.latency_us, total, error)
 
 
 class _Watch:
@@ -233,20 +233,6 @@ def _operators(
             why = _LATE if late else ""
             result.append(Operator(index, kernel, Origin.MISSING, detail=why))
     return result
-
-
-def _sum(
-    platform: Platform, operators: Sequence[Operator], call_us: float, call_error_us: float
-) -> Prediction:
-    known = [
-        (o.latency_us, o.latency_us * (o.relative_error or 0.0))
-        for o in operators
-        if o.latency_us is not None
-    ]
-    total = math.fsum((call_us, *(latency for latency, _ in known)))
-    error = math.fsum((call_error_us, *(spread for _, spread in known)))
-    shared = tuple(_with_share(operator, total) for operator in operators)
-    return Prediction(platform, shared, call_us, total, error)
 
 
 def _with_share(operator: Operator, total_us: float) -> Operator:

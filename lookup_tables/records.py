@@ -137,6 +137,7 @@ class Entry:
         energy_error: its standard uncertainty as a share of `energy_uj`.
         energy_meter: which meter told it; empty without an energy. Meters cover different parts of
             a device: only what one of them told may be added up.
+        energy_at: when it was measured, seconds since 1970.
     """
 
     latency_us: float
@@ -151,6 +152,7 @@ class Entry:
     energy_uj: float | None = None
     energy_error: float | None = None
     energy_meter: str = ""
+    energy_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def _prediction_text(prediction: Prediction) -> str:
         f"calling the runtime {us(prediction.call_us)} us",
         "total unknown"
         if prediction.nothing_known
-        else f"total {us(prediction.total_us)} us, by the errors stated {us(low)} to {us(high)} us",
+        else f"total {us(prediction.total_us)} us, nine times in ten {us(low)} to {us(high)} us",
     ]
     if prediction.unknown:
         names = ", ".join(f"{n} {name}" for name, n in prediction.unknown_by_name.items())

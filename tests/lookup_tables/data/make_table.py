@@ -60,7 +60,7 @@ def fill(path: Path) -> None:
             ),
         )
         moment = 1_690_000_000.0
-        row = Row(PLATFORM, kernel(1), 9.75, 0.003, 0.5, moment, source="colleague")
+        row = Row(PLATFORM, kernel(1), 9.75, 0.003, 0.5, moment, "colleague", 12.5, 0.02)
         merge(store, [row], now=1_700_000_001.0)
         store.record_batch(
             PLATFORM,
