@@ -36,8 +36,7 @@ bench: $(VENV)/.installed  ## Every benchmark, one after the other; half an hour
 
 bench-predict: $(VENV)/.installed  ## How well tables predict whole networks; half an hour of an idle machine.
 	$(BIN)/python tools/bench/thresholds.py
-	for type in float32 int8; do for model in mobilenet_v2-224 mobilenet_v1-0.5-128; do \
-		$(BIN)/python tools/bench/curves.py --model $$model --dtype $$type || exit 1; done; done
+	$(BIN)/python tools/bench/curves.py
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from adapt.commands import COMMANDS
+from adapt.commands.data import image_options
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -133,14 +134,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
     help="What tells energy: the device's meter, or the analytic model of the Eyeriss chip.",
 )
-@click.option(
-    "--pixel-range",
-    type=(float, float),
-    default=(0.0, 255.0),
-    show_default=True,
-    help="What pixel values 0 and 255 of images become.",
-)
-@click.option("--resize", is_flag=True, help="Scale images to the network's input size.")
+@image_options
 @click.option(
     "--holdout",
     type=float,

@@ -21,6 +21,7 @@ from adapt.cost.calibration import LeftOut
 from adapt.cost.chain import Chain
 from adapt.cost.eyeriss.kernels import is_counted
 from adapt.cost.eyeriss.model import EyerissCost
+from adapt.cost.interval import half_interval_us
 from adapt.cost.offline import ON_EYERISS, from_table
 from adapt.cost.table import Answer, TableLatency, table_errors
 from adapt.errors import InputError, UsageError
@@ -30,6 +31,7 @@ from adapt.tflite.graph import Node, OperatorGraph
 from adapt.tflite.reader import read_model
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Rejected
+from lookup_tables.records import NullTime
 from lookup_tables.store import Store
 
 __all__ = [
@@ -107,10 +109,8 @@ class Prediction:
         operators: in the order in which they run.
         call_us: time of calling the runtime, paid once, microseconds; 0 where nothing is known.
         total_us: `call_us` and all operators that are known, microseconds.
-        error_us: `total_us` is off by at most this if every kernel is off by its stated error in
-            the same direction; offline, if all of one family or class are. It says how well the
-            windows of each kernel agreed, or how sure its like is, not how well a sum of kernels
-            stands for a network.
+        error_us: what `total_us` is off by at most, nine times in ten; see `adapt.cost.interval`.
+            Operators that are unknown are not in it.
         told_by: what told the times, for people; empty where a device was at hand.
         energy: of all operators that are known, above idle power, microjoules; None where no meter
             told any energy of the platform, or a device was at hand.
@@ -221,12 +221,7 @@ def predict(
         if not measure:
             failed = store.quarantined(platform)
     call = TableLatency(store, platform).call
-    return _sum(
-        platform,
-        _operators(nodes, iter(answers), failed, late=watch.is_late),
-        call.latency_us,
-        call.latency_us * call.relative_error,
-    )
+    return _predicted(platform, call, nodes, answers, failed, late=watch.is_late)
 
 
 def predict_offline(graph: OperatorGraph, store: Store, platform: Platform) -> Prediction:
@@ -245,20 +240,12 @@ def predict_offline(graph: OperatorGraph, store: Store, platform: Platform) -> P
     with table_errors():
         failed = store.quarantined(platform)
         calibration = table.analytic and table.analytic.calibration(Column.HOT)
-    operators = _operators(nodes, iter(answers), failed, late=False)
-    found = _sum(platform, operators, table.call.latency_us, 0.0)
-    known = [(k, a) for k, a in zip(kernels, answers, strict=True) if a is not None]
     energy = None
+    known = [kernel for kernel, answer in zip(kernels, answers, strict=True) if answer]
     if known and offline.has_energy:
-        energy = Chain(offline.models, ["energy"]).price([kernel for kernel, _ in known])["energy"]
-    measured = math.fsum(
-        (o.latency_us or 0.0) * (o.relative_error or 0.0)
-        for o in operators
-        if o.origin in (Origin.MEASURED, Origin.IMPORTED)
-    )
+        energy = Chain(offline.models, ["energy"]).price(known)["energy"]
     return replace(
-        found,
-        error_us=measured + table.error_us(*zip(*known, strict=True)) if known else 0.0,
+        _predicted(platform, table.call, nodes, answers, failed, late=False),
         told_by=offline.told_by["latency"],
         energy=energy,
         left_out=calibration.left_out() if calibration else {},
@@ -280,7 +267,9 @@ def predict_on_eyeriss(graph: OperatorGraph) -> Prediction:
             continue
         detail = "" if is_counted(kernel) else "not counted by the model"
         operators.append(Operator(index, kernel, Origin.ANALYTIC, latency_us, detail=detail))
-    return replace(_sum(None, operators, 0.0, 0.0), told_by=ON_EYERISS)
+    total = math.fsum(operator.latency_us or 0.0 for operator in operators)
+    shared = tuple(_with_share(operator, total) for operator in operators)
+    return Prediction(None, shared, 0.0, total, 0.0, told_by=ON_EYERISS)
 
 
 class _Watch:
@@ -300,6 +289,25 @@ class _Watch:
             self._on_progress(done, total)
         if self.is_late:
             raise _TimeIsUp
+
+
+def _predicted(
+    platform: Platform,
+    call: NullTime,
+    nodes: Sequence[Node],
+    answers: Sequence[Answer | None],
+    failed: Mapping[Kernel, Rejected],
+    *,
+    late: bool,
+) -> Prediction:
+    """The prediction that `answers`, those of the supported ones of `nodes`, come to."""
+    kernels = [node.kernel for node in nodes if node.supported]
+    known = [(kernel, a) for kernel, a in zip(kernels, answers, strict=True) if a is not None]
+    total = math.fsum((call.latency_us, *(answer.latency_us for _, answer in known)))
+    error = half_interval_us(total, call.latency_us * call.relative_error, known)
+    operators = _operators(nodes, iter(answers), failed, late=late)
+    shared = tuple(_with_share(operator, total) for operator in operators)
+    return Prediction(platform, shared, call.latency_us, total, error)
 
 
 def _operators(
@@ -329,20 +337,6 @@ def _operators(
             why = _LATE if late else ""
             result.append(Operator(index, kernel, Origin.MISSING, detail=why))
     return result
-
-
-def _sum(
-    platform: Platform | None, operators: Sequence[Operator], call_us: float, call_error_us: float
-) -> Prediction:
-    known = [
-        (o.latency_us, o.latency_us * (o.relative_error or 0.0))
-        for o in operators
-        if o.latency_us is not None
-    ]
-    total = math.fsum((call_us, *(latency for latency, _ in known)))
-    error = math.fsum((call_error_us, *(spread for _, spread in known)))
-    shared = tuple(_with_share(operator, total) for operator in operators)
-    return Prediction(platform, shared, call_us, total, error)
 
 
 def _with_share(operator: Operator, total_us: float) -> Operator:

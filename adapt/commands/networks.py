@@ -164,7 +164,7 @@ def _total_text(prediction: Prediction) -> str:
     text = f"total {us(prediction.total_us)} us"
     if prediction.has_errors:
         low, high = prediction.interval_us
-        text += f", by the errors stated {us(low)} to {us(high)} us"
+        text += f", nine times in ten {us(low)} to {us(high)} us"
     shares = (f"{percent(share)} {origin}" for origin, share in prediction.shares.items())
     return f"{text}: {', '.join(shares)}"
 

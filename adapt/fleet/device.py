@@ -165,10 +165,10 @@ class MeasureOptions:
     backend: str = "xnnpack"
     threads: int = 1
     core_mask: int = 0
-    target_relative_error: float = 0.005
+    target_relative_error: float = 0.01
     time_limit_ms: int = 120_000
     max_windows: int = 14
-    window_us: int = 5_000
+    window_us: int = 3_000
     energy_ms: int = 0
 
 
