@@ -95,7 +95,12 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     required=True,
     help="latency=50%, latency=1.2ms, macs=6M, params=40k, ... Repeatable; all must hold.",
 )
-@click.option("--device", default="local", show_default=True, help="The device to measure on.")
+@click.option(
+    "--device",
+    default="local",
+    show_default=True,
+    help="The device to measure on; eyeriss: none, the analytic model of that chip alone.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -212,9 +217,10 @@ def resume(job: Path, tables: Path | None, as_json: bool) -> None:
 
 
 def _refuse_unknown_device(name: str) -> None:
-    if name != "local":
+    if name not in ("local", "eyeriss"):
         raise UsageError(
-            f"no device {name!r}", "The devices of this version: local (this machine)."
+            f"no device {name!r}",
+            "The devices of this version: local (this machine), and eyeriss (a model, no device).",
         )
 
 

@@ -23,7 +23,8 @@ class JobRequest(BaseModel):
     that of the configuration; `threads` are those of training, `device_threads` those of the
     measured runtime. Without `exact`, times of kernels are interpolated where a network's latency
     is then still known well enough. `energy` is what tells the energy of kernels: the device's
-    meter, or a model.
+    meter, or a model. With the device "eyeriss" nothing is measured, and
+    what is said of how to measure has no meaning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
