@@ -107,9 +107,7 @@ class Link(Protocol):
     def properties(self) -> Mapping[str, str]:
         """What `getprop` of an Android device says, read once; empty where there is no getprop."""
 
-    def shell(
-        self, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float
-    ) -> ShellResult:
+    def shell(self, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> ShellResult:
         """Run a program with its arguments, each taken literally, and wait for its end.
 
         A script is `["sh", "-c", SCRIPT, "sh", ARGUMENT ...]`. TimedOut where the program has not
