@@ -131,9 +131,18 @@ class Server:
         agent = DeviceAgent(identity, root, hang_seconds, meters)
         self._server.add_generic_rpc_handlers((agent.handler(), self._health.handler()))
 
-    async def start(self, address: Address) -> Address:
-        """Listen; the address with the port that was chosen. RuntimeError where it is taken."""
-        port = self._server.add_insecure_port(str(address))
+    async def start(
+        self, address: Address, credentials: grpc.ServerCredentials | None = None
+    ) -> Address:
+        """Listen, with TLS where there are credentials.
+
+        The address with the port that was chosen; RuntimeError where it is taken, or the
+        certificates do not fit together.
+        """
+        if credentials is None:
+            port = self._server.add_insecure_port(str(address))
+        else:
+            port = self._server.add_secure_port(str(address), credentials)
         await self._server.start()
         return address.bound(port)
 
