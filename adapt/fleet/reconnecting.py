@@ -49,6 +49,7 @@ class ReconnectingDevice:
         self._connect = connect
         self._notify = notify
         self._patience_s = patience_s
+        self._closed = False
         self._device: Device | None = connect()
         try:
             self._identity: Identity = self._device.describe().identity
@@ -80,17 +81,23 @@ class ReconnectingDevice:
 
     def close(self) -> None:
         """Let go of the device; may be called twice."""
+        self._closed = True
+        self._drop()
+
+    def _drop(self) -> None:
         if self._device is not None:
             self._device.close()
             self._device = None
 
     def _insist(self, action: Callable[[Device], Answer]) -> Answer:
+        if self._closed:
+            raise DeviceError(f"{self._name} has been closed", "open the device again")
         for _ in range(MAX_LOSSES):
             try:
                 return action(self._device or self._reconnected())
             except (Gone, TimedOut) as error:
                 self._notify(f"{error.what}; waiting for {self._name} to come back")
-                self.close()
+                self._drop()
         raise Gone(f"{self._name} was lost {MAX_LOSSES} times in a row", "check cable and network")
 
     def _reconnected(self) -> Device:
@@ -101,9 +108,10 @@ class ReconnectingDevice:
                 self._device = self._connect()
                 self._recognised(self._device.describe())
             except Unauthorised:
+                self._drop()
                 raise
             except LinkError as error:
-                self.close()
+                self._drop()
                 if time.monotonic() >= deadline:
                     raise Gone(
                         f"{self._name} has been away for {self._patience_s:g} s: {error.what}",

@@ -63,7 +63,10 @@ def open_through_server(adbd: tuple[str, int], adb: Any) -> Callable[..., Link]:
 
     def open_link(address: tuple[str, int] = adbd) -> Link:
         serial = "{}:{}".format(*address)
-        assert "connected to" in adb("connect", serial).stdout
+        if address != adbd:
+            # The server may not have noticed yet that the link broke.
+            adb("disconnect", serial)
+        adb("connect", serial)
         return ServerLink(serial, Server("127.0.0.1", adb.port))
 
     return open_link

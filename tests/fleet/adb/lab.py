@@ -2,6 +2,10 @@
 
 adbd listens on all addresses with its authentication compiled out: it must never run outside of a
 namespace. A pair of virtual interfaces leads there, for loopback takes any packet whole.
+
+    python -m tests.fleet.adb.lab
+
+keeps one running, and prints its address: a device to try `--device` with.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +31,7 @@ FRONT = Path(__file__).with_name("front.py")
 _SUBNET = "198.51.100"
 ADBD_PORT = 7555
 # The agent of this checkout, started on the "device", which is this machine.
-AGENT = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-s", "-m", "device_agent"]
+AGENT = [sys.executable, "-s", "-m", "device_agent"]
 
 
 def programs() -> Path:
@@ -123,8 +128,9 @@ def listens(host: str, port: int) -> bool:
 
 @contextlib.contextmanager
 def adbd(namespace: Namespace, log: Path) -> Iterator[tuple[str, int]]:
-    """A running adbd; the address that leads to it."""
-    with running(namespace.command(command("adbd")), log, ADBD_PORT=str(ADBD_PORT)):
+    """A running adbd, whose programs find this checkout; the address that leads to it."""
+    environment = {"ADBD_PORT": str(ADBD_PORT), "PYTHONPATH": str(ROOT)}
+    with running(namespace.command(command("adbd")), log, **environment):
         until(lambda: listens(namespace.device, ADBD_PORT))
         yield namespace.device, ADBD_PORT
 
@@ -188,7 +194,8 @@ class Proxy:
         self.delay_s = 0.0
         self.accepting = True
         self._sockets: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._spawn(self._accept)
 
     def spoil(self, towards: str, after: int = 0, *, silent: bool = False) -> None:
         """From now on."""
@@ -209,7 +216,16 @@ class Proxy:
     def close(self) -> None:
         """End."""
         self.cut()
-        self._listener.close()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in (self._listener, *self._sockets):
+            end.close()
+
+    def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
+        self._threads.append(threading.Thread(target=target, args=arguments, daemon=True))
+        self._threads[-1].start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -221,9 +237,7 @@ class Proxy:
                 device = socket.create_connection(self._target)
                 self._sockets += [host, device]
                 for source, sink, towards in ((host, device, "device"), (device, host, "host")):
-                    threading.Thread(
-                        target=self._carry, args=(source, sink, towards), daemon=True
-                    ).start()
+                    self._spawn(self._carry, source, sink, towards)
 
     def _carry(self, source: socket.socket, sink: socket.socket, towards: str) -> None:
         with contextlib.suppress(OSError):
@@ -239,3 +253,22 @@ class Proxy:
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+def main() -> None:
+    """Keep an adbd running until Ctrl-C or SIGTERM, and print its address."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        namespace = Namespace()
+    except pytest.skip.Exception as reason:
+        raise SystemExit(str(reason)) from None
+    with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
+        stack.callback(namespace.close)
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        address = stack.enter_context(adbd(namespace, Path(folder) / "log"))
+        print("{}:{}".format(*address), flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()
