@@ -31,7 +31,7 @@ from device_agent.auth import TokenError, read_credentials, read_token, read_tok
 from device_agent.batch import HANG_SECONDS
 from device_agent.power import find_meters
 from device_agent.process import WorkerError, identify_runtime
-from device_agent.server import Server
+from device_agent.server import DeviceAgent, Server
 
 # systemd kills 90 s after SIGTERM.
 DRAIN_SECONDS = 80.0
@@ -119,7 +119,7 @@ async def _serve(
     root = Path("/")
     meters = find_meters(options.power_root)
     identity = probe.identity(root, facts, meters)
-    server = Server(token, identity, root, options.hang_seconds, meters)
+    server = Server(token, DeviceAgent(identity, root, options.hang_seconds, meters))
     reasons = _reasons_to_stop(options.token_stdin, options.silence_seconds)
     bound = await server.start(address, credentials)
     print(json.dumps({"address": str(bound)}), flush=True)

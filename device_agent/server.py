@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
@@ -113,22 +113,21 @@ class DeviceAgent:
         return await asyncio.to_thread(probe.state, self._root)
 
 
-class Server:
-    """An agent that listens."""
+class Agent(Protocol):
+    """What a server serves."""
 
-    def __init__(
-        self,
-        token: str,
-        identity: agent_pb2.Identity,
-        root: Path = Path("/"),
-        hang_seconds: float = batch.HANG_SECONDS,
-        meters: Sequence[Meter] = (),
-    ) -> None:
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The methods of the service."""
+
+
+class Server:
+    """An agent that listens, to hosts that have the token."""
+
+    def __init__(self, token: str, agent: Agent) -> None:
         self._health = Health()
         self._server = grpc.aio.server(
             interceptors=[TokenInterceptor(token)], options=SERVER_OPTIONS
         )
-        agent = DeviceAgent(identity, root, hang_seconds, meters)
         self._server.add_generic_rpc_handlers((agent.handler(), self._health.handler()))
 
     async def start(

@@ -15,6 +15,7 @@ from adapt.fleet.device import Device
 from adapt.fleet.local import LocalDevice
 from adapt.fleet.reconnecting import ReconnectingDevice
 from adapt.fleet.remote import RemoteDevice
+from adapt.fleet.simulated import PREFIX, SimulatedDevice, profile_file
 from adapt.locks import locked
 
 __all__ = ["claimed", "refuse_unknown"]
@@ -26,10 +27,11 @@ BOARD_PREFIX = "tcp:"
 def claimed(name: str, *, home: Path, agent_python: Path | None = None) -> Iterator[Device]:
     """The device `name`, which nobody else measures on meanwhile; `home` keeps locks and keys.
 
-    A name is "local", that of an enrolled board or its "tcp:HOST:PORT", or a serial number of
-    adb's. `agent_python` runs the agent: on this machine by default the interpreter that runs
-    this, on a device with adb a Python of the device's. Raises UsageError for a name that is not
-    known, Busy where somebody else holds the device, DeviceError where it cannot be opened.
+    A name is "local", "simulated:PROFILE", that of an enrolled board or its "tcp:HOST:PORT", or a
+    serial number of adb's. `agent_python` runs the agent: on this machine by default the
+    interpreter that runs this, on a device with adb a Python of the device's. Raises UsageError for
+    a name that is not known, Busy where somebody else holds the device, DeviceError where it
+    cannot be opened.
     """
     name, connect = _way_to(name, home, agent_python)
     # Names of network devices hold colons, and nobody keeps a slash from others.
@@ -50,6 +52,9 @@ def _way_to(name: str, home: Path, agent_python: Path | None) -> tuple[str, Call
     """What the device is called, and how to connect to it."""
     if name == "local":
         return name, lambda: LocalDevice(agent_python)
+    if name.startswith(PREFIX):
+        profile = profile_file(name.removeprefix(PREFIX))
+        return name, lambda: SimulatedDevice(name, profile)
     for board in boards(home):
         if name in (board.name, BOARD_PREFIX + board.address):
             return board.name, board.connect

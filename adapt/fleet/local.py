@@ -31,9 +31,13 @@ MAX_READY_LINE = 4096
 class LocalDevice(StartedAgent):
     """An agent on this machine, started at once and ended by `close`; a context manager.
 
+    MODULE is what runs as the agent; a subclass may have another.
+
     `python` runs the agent, by default the interpreter that runs this; `arguments` are added to
     its command line.
     """
+
+    MODULE = "device_agent"
 
     def __init__(self, python: Path | None = None, arguments: Sequence[str] = ()) -> None:
         super().__init__()
@@ -85,7 +89,7 @@ class LocalDevice(StartedAgent):
     def _start(self, python: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         socket = Path(self._folder.name) / "socket"
         command = launcher.command(
-            "device_agent",
+            self.MODULE,
             *("--listen", f"unix:{socket}", "--token-stdin", *arguments),
             python=[str(python)],
         )
@@ -110,8 +114,8 @@ class LocalDevice(StartedAgent):
         except (OSError, EOFError, LookupError, TypeError, ValueError) as error:
             raise self._post_mortem(
                 DeviceError(
-                    "the local agent did not start",
-                    "try: python -m device_agent --help",
+                    f"the {self.name} agent did not start",
+                    f"try: python -m {self.MODULE} --help",
                 )
             ) from error
 
@@ -122,7 +126,7 @@ class LocalDevice(StartedAgent):
         except subprocess.TimeoutExpired:
             return error
         log = self._log.read_text(errors="replace")
-        return how_it_ended("the local agent", code, log, error.todo)
+        return how_it_ended(f"the {self.name} agent", code, log, error.todo)
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:

@@ -93,8 +93,9 @@ class ReconnectingDevice:
         if self._closed:
             raise DeviceError(f"{self._name} has been closed", "open the device again")
         for _ in range(MAX_LOSSES):
+            device = self._device or self._reconnected()
             try:
-                return action(self._device or self._reconnected())
+                return action(device)
             except (Gone, TimedOut) as error:
                 self._notify(f"{error.what}; waiting for {self._name} to come back")
                 self._drop()

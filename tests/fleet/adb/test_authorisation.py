@@ -101,7 +101,7 @@ def test_the_link_that_fits_is_chosen(
     with phones.open_link(serial, tmp_path) as link:
         assert isinstance(link, DirectLink)
     adb("connect", serial)
-    lab.until(lambda: any(d.serial == serial for d in phones.listed()))
+    lab.until(lambda: Listed(serial, "device", "") in phones.listed())
     with phones.open_link(serial, tmp_path) as link:
         assert isinstance(link, ServerLink)
     adb("disconnect", serial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,12 +61,14 @@ def spoilt(request: pytest.FixtureRequest, proxy: lab.Proxy) -> Iterator[Callabl
 
 
 def agents() -> set[int]:
-    """Agents that this test's links have started and that live."""
-    return {
-        process.pid
-        for process in psutil.process_iter(["cmdline"])
-        if "unix-abstract:adapt-" in " ".join(process.info["cmdline"] or ())
-    }
+    """Agents that links have started and that live, without the shells that started them."""
+    found = set()
+    for process in psutil.process_iter(["cmdline"]):
+        # None of a process that ended meanwhile.
+        program, *arguments = process.info["cmdline"] or [""]
+        if program == sys.executable and "unix-abstract:adapt-" in " ".join(arguments):
+            found.add(process.pid)
+    return found
 
 
 @pytest.mark.parametrize("towards", ["host", "device"])
@@ -134,23 +137,21 @@ def test_closing_wakes_whoever_waits(spoilt: Callable[[], Link], proxy: lab.Prox
 def test_no_agent_outlives_a_link_that_breaks(
     spoilt: Callable[[], Link], proxy: lab.Proxy, small_model: bytes
 ) -> None:
-    before = agents()
-    device = RemoteDevice("phone", spoilt(), lab.AGENT)
-    assert len(agents() - before) == 1
-    with pytest.raises(LinkError):
-        device.measure([ModelFile("a", small_model)], SLOW, once(proxy.cut))
-    device.close()
-    lab.until(lambda: agents() == before)
+    assert agents() == set()
+    with RemoteDevice("phone", spoilt(), lab.AGENT) as device:
+        assert len(agents()) == 1
+        with pytest.raises(LinkError):
+            device.measure([ModelFile("a", small_model)], SLOW, once(proxy.cut))
+        lab.until(lambda: agents() == set())
 
 
 def test_no_agent_outlives_a_host_that_vanishes_without_a_word(
     spoilt: Callable[[], Link], proxy: lab.Proxy
 ) -> None:
-    before = agents()
-    device = RemoteDevice("phone", spoilt(), lab.AGENT)
-    proxy.spoil("device", silent=True)
-    lab.until(lambda: agents() == before)
-    device.close()
+    with RemoteDevice("phone", spoilt(), lab.AGENT):
+        assert len(agents()) == 1
+        proxy.spoil("device", silent=True)
+        lab.until(lambda: agents() == set())
 
 
 def test_a_measurement_survives_a_pulled_cable(
@@ -183,11 +184,12 @@ def test_a_device_that_stays_away(spoilt: Callable[[], Link], proxy: lab.Proxy) 
     device = ReconnectingDevice(
         "phone", lambda: RemoteDevice("phone", spoilt(), lab.AGENT), lambda line: None, 0.3
     )
-    # What Google's server says of a device that is not there is not ours to expect.
     proxy.cut()
-    with pytest.raises((Gone, AssertionError), match=r"has been away for 0\.3 s|connected to"):
+    with pytest.raises(Gone, match=r"has been away for 0\.3 s"):
         device.describe()
     device.close()
+    with pytest.raises(DeviceError, match="has been closed"):
+        device.describe()
 
 
 def test_an_agent_that_cannot_start(open_direct: Callable[[], Link]) -> None:
