@@ -194,7 +194,11 @@ def run(**options: Any) -> None:
     from adapt.budget import Budget
 
     Budget.parse(options["budgets"])  # Before seconds of imports: a slip in the syntax is quick.
-    _refuse_unknown_device(options["device"])
+    if options["device"] not in ("local", "eyeriss"):
+        from adapt.config import load_config
+        from adapt.fleet.claim import refuse_unknown
+
+        refuse_unknown(options["device"], load_config().home, options["agent_python"])
     folder = _new_job(options)
     _carry_out(folder, None, as_json=options["as_json"], fresh=True)
 
@@ -214,14 +218,6 @@ def resume(job: Path, tables: Path | None, as_json: bool) -> None:
 
     path = inside if not job.exists() and inside.exists() else job
     _carry_out(JobFolder.open(path), tables, as_json=as_json, fresh=False)
-
-
-def _refuse_unknown_device(name: str) -> None:
-    if name not in ("local", "eyeriss"):
-        raise UsageError(
-            f"no device {name!r}",
-            "The devices of this version: local (this machine), and eyeriss (a model, no device).",
-        )
 
 
 def _new_job(options: dict[str, Any]) -> JobFolder:

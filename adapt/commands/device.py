@@ -13,8 +13,7 @@ from adapt.commands.terminal import table_file
 from adapt.errors import UsageError
 
 if TYPE_CHECKING:
-    from adapt.fleet.device import MeasureOptions
-    from adapt.fleet.local import LocalDevice
+    from adapt.fleet.device import Device, MeasureOptions
     from lookup_tables.store import Store
 
 __all__ = ["bench", "device_options", "measure_options"]
@@ -71,7 +70,7 @@ def measure_options(chosen: dict[str, Any]) -> MeasureOptions:
 
 
 @contextmanager
-def bench(chosen: dict[str, Any]) -> Iterator[tuple[Store, LocalDevice]]:
+def bench(chosen: dict[str, Any]) -> Iterator[tuple[Store, Device]]:
     """The table and the device that the options name."""
     from adapt.config import load_config
     from adapt.cost.table import open_table
