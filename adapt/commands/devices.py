@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from adapt.commands.bundle import bundle
 from adapt.commands.terminal import UNKNOWN, columns, json_text
 
 __all__ = ["devices"]
@@ -60,3 +61,6 @@ def enroll(name: str, address: str, output: Path | None) -> None:
         f" --token-file {folder.name}/token\n\n"
         f"Then use it with: --device {board.name}"
     )
+
+
+devices.add_command(bundle)
