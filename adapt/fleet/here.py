@@ -27,9 +27,7 @@ class LocalLink:
         """Nothing: this machine is no phone."""
         return {}
 
-    def shell(
-        self, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float
-    ) -> ShellResult:
+    def shell(self, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> ShellResult:
         """Run a program with its arguments and wait for its end."""
         try:
             done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout_s)

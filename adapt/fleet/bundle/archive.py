@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -26,8 +27,11 @@ MAX_TEXT = 100
 MAX_FILE_BYTES = 200 << 20
 MAX_CONTENT_BYTES = 1 << 30
 MAX_MEMBERS = 20_000
+# Writers fill up to a whole record.
+MAX_PADDING_BYTES = 1 << 20
 # 1 January 2000: some unpackers take 0 for "no time".
 TIME = 946_684_800
+_DAMAGES = (OSError, EOFError, ValueError, TypeError, StopIteration, tarfile.TarError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,6 @@ class Bundle:
     sha256: str
     size: int
     content_bytes: int
-    members: int
 
 
 def pack(root: Path, manifest: Manifest, path: Path) -> None:
@@ -88,18 +91,18 @@ def open_bundle(path: Path) -> Bundle:
             raise ValueError(f"{size} bytes are too many")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             members = _checked(archive)
             manifest = _manifest(archive, next(members))
-            content, count = 0, 1
-            for member in members:
-                content += member.size
-                count += 1
-    except (OSError, EOFError, ValueError, TypeError, StopIteration, tarfile.TarError) as error:
+            content = sum(member.size for member in members)
+            # Up to the checksum at the end, which an archive's reader does not look at.
+            if stream.read(MAX_PADDING_BYTES + 1)[MAX_PADDING_BYTES:]:
+                raise ValueError("something follows its end")
+    except _DAMAGES as error:
         raise InputError(
             f"{path} is no bundle: {error}", "make one with `adapt devices bundle`"
         ) from error
-    return Bundle(path, manifest, digest, size, content, count)
+    return Bundle(path, manifest, digest, size, content)
 
 
 def _member(name: str, mode: int, size: int) -> tarfile.TarInfo:
