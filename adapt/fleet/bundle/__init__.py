@@ -14,13 +14,22 @@ from pathlib import Path
 
 import device_agent
 from adapt.fleet.bundle.archive import Bundle, Manifest, open_bundle, pack
-from adapt.fleet.bundle.install import install
+from adapt.fleet.bundle.install import clean, install
 from adapt.fleet.bundle.lock import DEFAULT_LOCK, RUNTIMES, Lock, read_lock
 from adapt.fleet.bundle.sources import Parts
 from adapt.fleet.bundle.tree import AGENT, agent_sources, make_tree
 from adapt.locks import locked
 
-__all__ = ["DEFAULT_LOCK", "RUNTIMES", "Bundle", "adopted", "bundled", "install", "open_bundle"]
+__all__ = [
+    "DEFAULT_LOCK",
+    "RUNTIMES",
+    "Bundle",
+    "adopted",
+    "bundled",
+    "clean",
+    "install",
+    "open_bundle",
+]
 
 KEY_DIGITS = 16
 _RECIPE = Path(__file__).parent

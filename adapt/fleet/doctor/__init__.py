@@ -8,36 +8,77 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import gettempdir
 
 from adapt.errors import AdaptError, Busy
+from adapt.fleet.boards import boards
+from adapt.fleet.bundle.install import ANDROID_FOLDER
+from adapt.fleet.claim import (
+    BOARD_PREFIX,
+    claimed,
+    held,
+    open_link,
+    over_link,
+    refuse_unknown,
+)
 from adapt.fleet.device import Device, MeasureOptions, ModelFile, Status
 from adapt.fleet.doctor.checks import Finding, Verdict, findings
 from adapt.fleet.doctor.facts import Facts, gather
+from adapt.fleet.here import LocalLink
 from adapt.fleet.link import Link, Unauthorised
+from adapt.fleet.local import LocalDevice
+from adapt.tflite.ops import make_kernel
 from adapt.tflite.writer import write_kernel
-from lookup_tables.kernel import Kernel
+from lookup_tables.kernel import Tensor
 
-__all__ = ["Facts", "Finding", "Verdict", "examine", "findings", "gather"]
+__all__ = ["Facts", "Finding", "Verdict", "diagnose", "examine", "findings", "gather"]
 
 # What a network is full of, small enough for any device.
-KERNEL = (
-    "CONV_2D(float32[1,16,16,16], const float32[32,3,3,16], const float32[32])"
-    " -> float32[1,16,16,32]; dilation_h_factor=1, dilation_w_factor=1,"
-    " fused_activation_function=NONE, padding=SAME, stride_h=1, stride_w=1"
+KERNEL = make_kernel(
+    "CONV_2D",
+    [
+        Tensor("float32", (1, 16, 16, 16)),
+        Tensor("float32", (32, 3, 3, 16), constant=True),
+        Tensor("float32", (32,), constant=True),
+    ],
+    [Tensor("float32", (1, 16, 16, 32))],
 )
 KERNEL_MS = 20_000
 
 
-def examine(
-    open_link: Callable[[], Link], open_device: Callable[[Link], Device], folder: str
-) -> Iterator[Finding]:
-    """Findings about one device, as they are made.
+def diagnose(name: str, home: Path, agent_python: Path | None = None) -> Iterator[Finding]:
+    """Findings about the device `name`, as they are made; the names are those of fleet.claim.
 
-    `open_device` starts the agent over the link, which it then owns; `folder` is where the device
-    starts programs from.
+    Raises UsageError for a name that no device can have, Busy where somebody else measures on it.
+    """
+    refuse_unknown(name, home, agent_python)
+    if name == "local":
+        with held(name, home):
+            yield from examine(LocalLink, lambda link: LocalDevice(agent_python), gettempdir())
+    elif name.startswith(BOARD_PREFIX) or any(board.name == name for board in boards(home)):
+        # Nothing but the agent can be reached on a board, and the claim opens it.
+        with claimed(name, home=home) as device:
+            yield from agent_findings(lambda: device)
+    else:
+        with held(name, home):
+            yield from examine(
+                lambda: open_link(name, home),
+                lambda link: over_link(name, link, home, agent_python),
+                ANDROID_FOLDER,
+            )
+
+
+def examine(
+    connect: Callable[[], Link], start: Callable[[Link], Device], folder: str
+) -> Iterator[Finding]:
+    """Findings about the device that `connect` reaches, as they are made.
+
+    `start` starts the agent over the link, which the device then owns; `folder` is where the
+    device starts programs from.
     """
     try:
-        link = open_link()
+        link = connect()
     except AdaptError as error:
         yield _refused("link", error)
         return
@@ -45,9 +86,8 @@ def examine(
         yield Finding("link", Verdict.PASS, f"{link.serial} answers")
         seen = list(_shell_findings(link, folder))
         yield from seen
-        if any(finding.verdict is Verdict.FAIL for finding in seen):
-            return
-        yield from _agent_findings(lambda: open_device(link))
+        if not any(finding.verdict is Verdict.FAIL for finding in seen):
+            yield from agent_findings(lambda: start(link))
     finally:
         link.close()
 
@@ -61,7 +101,7 @@ def _shell_findings(link: Link, folder: str) -> Iterator[Finding]:
     yield from findings(facts)
 
 
-def _agent_findings(open_device: Callable[[], Device]) -> Iterator[Finding]:
+def agent_findings(open_device: Callable[[], Device]) -> Iterator[Finding]:
     """The agent starts, says who it is, and times a kernel."""
     begun = time.monotonic()
     try:
@@ -86,7 +126,7 @@ def _agent_findings(open_device: Callable[[], Device]) -> Iterator[Finding]:
 
 
 def _kernel(device: Device) -> Finding:
-    model = ModelFile("kernel", write_kernel(Kernel.parse(KERNEL)))
+    model = ModelFile("kernel", write_kernel(KERNEL))
     outcome = device.measure([model], MeasureOptions(time_limit_ms=KERNEL_MS)).outcomes["kernel"]
     if outcome.status in (Status.MEASURED, Status.NOT_CONVERGED) and outcome.windows:
         lows = sorted(window.low_us for window in outcome.windows)

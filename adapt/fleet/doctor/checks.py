@@ -126,7 +126,10 @@ def _clocks(facts: Facts) -> Finding:
     governors = sorted({core.governor for core in facts.cores} - {""})
     if not governors:
         return Finding(
-            "clocks", Verdict.WARN, "the governor is hidden", "watch for drift: repeat a measurement"
+            "clocks",
+            Verdict.WARN,
+            "the governor is hidden",
+            "watch for drift: repeat a measurement",
         )
     seen = f"governor {', '.join(governors)}"
     if governors == ["performance"] or _fixed_performance(facts):
@@ -180,7 +183,10 @@ def _battery(facts: Facts) -> Finding:
     seen = f"{level} %, {'on external power' if powered else 'unplugged'}"
     if int(level) < LOW_BATTERY:
         return Finding(
-            "battery", Verdict.WARN, seen, f"charge it above {LOW_BATTERY} %: phones slow down below"
+            "battery",
+            Verdict.WARN,
+            seen,
+            f"charge it above {LOW_BATTERY} %: phones slow down below",
         )
     return Finding("battery", Verdict.PASS, seen)
 
