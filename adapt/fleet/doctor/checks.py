@@ -27,7 +27,7 @@ _CPU_ZONE = re.compile(r"cpu|soc|big|little|mid|tsens|x86_pkg|k10temp|cluster|ap
 
 
 class Verdict(StrEnum):
-    """What a check found: `warn` is for what costs precision, `fail` for what prevents measuring."""
+    """What a check found: `warn` costs precision, `fail` prevents measuring."""
 
     PASS = "pass"
     WARN = "warn"
@@ -129,7 +129,7 @@ def _clocks(facts: Facts) -> Finding:
             "clocks",
             Verdict.WARN,
             "the governor is hidden",
-            "watch for drift: repeat a measurement",
+            "repeat a measurement now and then",
         )
     seen = f"governor {', '.join(governors)}"
     if governors == ["performance"] or _fixed_performance(facts):
@@ -186,7 +186,7 @@ def _battery(facts: Facts) -> Finding:
             "battery",
             Verdict.WARN,
             seen,
-            f"charge it above {LOW_BATTERY} %: phones slow down below",
+            f"charge it to {LOW_BATTERY} %: phones slow down below",
         )
     return Finding("battery", Verdict.PASS, seen)
 

@@ -108,7 +108,7 @@ class Facts:
         """(zone, degrees Celsius) of every sensor that can be read and says what can be meant."""
         found = []
         for line in self["thermal"].splitlines():
-            match = re.fullmatch(r"(-?\d{1,7}) (\S{1,100})", line.strip())
+            match = re.fullmatch(r"(-?\d{1,7}) (\S.{0,99})", line.strip())
             if match and -100 <= int(match[1]) / 1000 <= 300:
                 found.append((match[2], int(match[1]) / 1000))
         return found
