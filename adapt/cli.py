@@ -158,11 +158,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Threads of the measured runtime.",
 )
 @click.option(
-    "--core-mask",
-    default="0",
+    "--cores",
+    type=click.Choice(["big", "little", "all"]),
+    default="big",
     show_default=True,
-    help="Cores it may use, bit i for CPU i; 0 for all.",
+    help="Cores it may use, by their clocks.",
 )
+@click.option("--core-mask", default="0", help="These cores instead, bit i for CPU i.")
 @click.option(
     "--exact",
     is_flag=True,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from adapt.fleet.device import Device, MeasureOptions
     from lookup_tables.store import Store
 
-__all__ = ["bench", "device_options", "measure_options"]
+__all__ = ["bench", "device_options"]
 
 
 def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,8 +38,13 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Its threads.",
         ),
         click.option(
-            "--core-mask", default="0", show_default=True, help="Its cores, bit i for CPU i."
+            "--cores",
+            type=click.Choice(["big", "little", "all"]),
+            default="big",
+            show_default=True,
+            help="Its cores, by their clocks.",
         ),
+        click.option("--core-mask", default="0", help="These cores instead, bit i for CPU i."),
         click.option(
             "--agent-python",
             type=click.Path(path_type=Path),
@@ -54,7 +59,7 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def measure_options(chosen: dict[str, Any]) -> MeasureOptions:
+def _measure_options(chosen: dict[str, Any]) -> MeasureOptions:
     """How the options of a command say that the device runs models."""
     from adapt.fleet.device import MeasureOptions
 
@@ -70,12 +75,14 @@ def measure_options(chosen: dict[str, Any]) -> MeasureOptions:
 
 
 @contextmanager
-def bench(chosen: dict[str, Any]) -> Iterator[tuple[Store, Device]]:
-    """The table and the device that the options name."""
+def bench(chosen: dict[str, Any]) -> Iterator[tuple[Store, Device, MeasureOptions]]:
+    """The table and the device that the options name, and how that runs models."""
     from adapt.config import load_config
     from adapt.cost.table import open_table
     from adapt.fleet.claim import claimed
+    from adapt.fleet.cores import on_cores
 
+    options = _measure_options(chosen)
     agent = chosen["agent_python"]
     python = agent.absolute() if agent else None
     home = load_config().home
@@ -83,4 +90,4 @@ def bench(chosen: dict[str, Any]) -> Iterator[tuple[Store, Device]]:
         claimed(chosen["device"], home=home, agent_python=python) as device,
         open_table(table_file(chosen["tables"])) as store,
     ):
-        yield store, device
+        yield store, device, on_cores(options, chosen["cores"], device)

@@ -12,10 +12,13 @@ from adapt.errors import UsageError
 from adapt.fleet import phones
 from adapt.fleet.boards import boards
 from adapt.fleet.bundle import bundled, install
+from adapt.fleet.canary import Canary
 from adapt.fleet.device import Device
+from adapt.fleet.guest import GuestDevice
 from adapt.fleet.here import LocalLink
 from adapt.fleet.link import Link
 from adapt.fleet.local import LocalDevice
+from adapt.fleet.phone import condition, is_phone
 from adapt.fleet.reconnecting import ReconnectingDevice
 from adapt.fleet.remote import RemoteDevice
 from adapt.fleet.simulated import PREFIX, SimulatedDevice, profile_file
@@ -73,7 +76,16 @@ def _way_to(name: str, home: Path, agent_python: Path | None) -> tuple[str, Call
         )
     if agent_python is None and not phones.can_be(name):
         raise UsageError(f"no device {name!r}", "`adapt devices` lists all devices.")
-    return name, lambda: over_link(name, open_link(name, home), home, agent_python)
+    canary = Canary()
+
+    def connect() -> Device:
+        link = open_link(name, home)
+        device = over_link(name, link, home, agent_python)
+        if not is_phone(link):
+            return device
+        return GuestDevice(device, lambda: condition(link), canary, _say)
+
+    return name, connect
 
 
 def open_link(name: str, home: Path) -> Link:

@@ -7,17 +7,17 @@ so a core mask belongs to the platform, and by default holds the fastest kind al
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from adapt.errors import UsageError
-from adapt.fleet.device import Core
+from adapt.fleet.device import Core, Device, MeasureOptions
 
-__all__ = ["CHOICES", "clock_groups", "core_mask"]
+__all__ = ["KINDS", "clock_groups", "core_mask", "on_cores"]
 
-CHOICES = "big, little, all, or a mask such as 0xf0"
+KINDS = ("big", "little", "all")
 # Server processors give each core of a kind a highest clock of its own, some percent apart; the
 # kinds of cores of phones are further apart than this.
 SAME_KIND = 0.08
-MAX_MASK_BITS = 64
+MASK_BITS = 64
 
 
 def clock_groups(cores: Sequence[Core]) -> list[list[Core]]:
@@ -36,42 +36,27 @@ def clock_groups(cores: Sequence[Core]) -> list[list[Core]]:
     return groups
 
 
-def core_mask(choice: str, cores: Sequence[Core], threads: int = 1) -> int:
-    """The mask, bit i for CPU i, that `choice` (see CHOICES) means on a device with `cores`.
+def core_mask(kind: str, cores: Sequence[Core], threads: int = 1) -> int:
+    """The mask, bit i for CPU i, of a kind of cores (see KINDS) on a device with `cores`.
 
-    "big" and "little" take as many kinds, from the fastest or the slowest, as give each of
-    `threads` a core. 0 stands for all cores, also where a choice comes to that. Raises UsageError
-    for what is no choice, or for cores that the device does not have.
+    "big" and "little" take as many groups, from the fastest or the slowest, as give each of
+    `threads` a core. 0 stands for all cores, also where another kind comes to that.
     """
-    everything = _mask(cores)
-    if choice in ("big", "little"):
-        groups = clock_groups(cores)
-        chosen: list[Core] = []
-        for group in groups if choice == "big" else reversed(groups):
-            if len(chosen) < threads:
-                chosen += group
-        mask = _mask(chosen)
-    elif choice == "all":
-        mask = 0
-    else:
-        mask = _number(choice)
-        if cores and mask & ~everything:
-            raise UsageError(
-                f"the device has no cores {mask & ~everything:#x}",
-                f"its cores are {everything:#x}; give {CHOICES}",
-            )
-    return 0 if mask == everything else mask
+    groups = clock_groups(cores)
+    if kind == "little":
+        groups.reverse()
+    chosen: list[Core] = []
+    for group in groups:
+        if len(chosen) < threads or kind == "all":
+            chosen += group
+    if len(chosen) == len(cores):
+        return 0
+    return sum(1 << core.index for core in chosen if core.index < MASK_BITS)
 
 
-def _mask(cores: Sequence[Core]) -> int:
-    return sum(1 << core.index for core in cores if core.index < MAX_MASK_BITS)
-
-
-def _number(text: str) -> int:
-    try:
-        mask = int(text, 0)
-    except ValueError:
-        mask = -1
-    if not 0 <= mask < 1 << MAX_MASK_BITS:
-        raise UsageError(f"not a choice of cores: {text!r}", f"give {CHOICES}")
-    return mask
+def on_cores(options: MeasureOptions, kind: str, device: Device) -> MeasureOptions:
+    """`options` with the mask that `kind` means on `device`, unless they have one already."""
+    if options.core_mask or kind == "all":
+        return options
+    cores = device.describe().identity.cores
+    return replace(options, core_mask=core_mask(kind, cores, options.threads))

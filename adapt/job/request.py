@@ -21,9 +21,9 @@ class JobRequest(BaseModel):
 
     `directory` is where modules of `data` are looked for, `tables` the table file if it is not
     that of the configuration; `threads` are those of training, `device_threads` those of the
-    measured runtime. Without `exact`, times of kernels are interpolated where a network's latency
-    is then still known well enough. `energy` is what tells the energy of kernels: the device's
-    meter, or a model.
+    measured runtime, `cores` those that it may use unless `core_mask` is not 0. Without `exact`,
+    times of kernels are interpolated where a network's latency is then still known well enough.
+    `energy` is what tells the energy of kernels: the device's meter, or a model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +44,7 @@ class JobRequest(BaseModel):
     agent_python: Path | None = None
     backend: Literal["xnnpack", "builtin"] = "xnnpack"
     device_threads: int = Field(default=1, ge=1, le=64)
+    cores: Literal["big", "little", "all"] = "big"
     core_mask: int = Field(default=0, ge=0, lt=1 << 64)
     exact: bool = False
     threads: int = Field(ge=1, le=1024)

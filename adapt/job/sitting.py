@@ -20,6 +20,7 @@ from adapt.cost.eyeriss.model import EyerissEnergy
 from adapt.cost.pricer import Pricer
 from adapt.cost.table import TableLatency, table_errors
 from adapt.errors import Busy, DeviceError, TableError
+from adapt.fleet.cores import on_cores
 from adapt.fleet.device import Device, MeasureOptions
 from adapt.job.account import Ledger
 from adapt.job.folder import Conditions, JobFolder
@@ -106,10 +107,14 @@ class Sitting:
             data = _read_data(request, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1])
             samples = calibration(data) if request.quantize == "int8" else None
             network = Network(model, quantized_samples=samples)
-            options = MeasureOptions(
-                backend=request.backend,
-                threads=request.device_threads,
-                core_mask=request.core_mask,
+            options = on_cores(
+                MeasureOptions(
+                    backend=request.backend,
+                    threads=request.device_threads,
+                    core_mask=request.core_mask,
+                ),
+                request.cores,
+                device,
             )
             platform = device.platform(options.backend, options.threads, options.core_mask)
             table = (

@@ -20,6 +20,7 @@ _PLAIN_OPTIONS = (
     "energy",
     "backend",
     "device_threads",
+    "cores",
     "core_mask",
     "agent_python",
     "holdout",

@@ -239,7 +239,7 @@ def _facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
     settings = request.settings
     splits = [f"{name} {count(number)}" for name, number in result.examples.items()]
     threads = f"{request.device_threads} thread" + ("s" if request.device_threads > 1 else "")
-    cores = f"core mask {request.core_mask:#x}" if request.core_mask else "any core"
+    cores = f"core mask {request.core_mask:#x}" if request.core_mask else f"{request.cores} cores"
     low, high = request.pixel_range
     return [
         ("Model", str(request.model)),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adapt.errors import UsageError
-from adapt.fleet.cores import clock_groups, core_mask
-from adapt.fleet.device import Core
+from adapt.fleet.cores import clock_groups, core_mask, on_cores
+from adapt.fleet.device import Core, MeasureOptions
+from adapt.fleet.local import LocalDevice
 
 
 def cores(*max_mhz: int) -> list[Core]:
@@ -36,9 +36,6 @@ def test_kinds_of_cores() -> None:
         (PIXEL_6, "big", 3, 0b1111_0000),
         (PIXEL_6, "little", 1, 0b0000_1111),
         (PIXEL_6, "all", 1, 0),
-        (PIXEL_6, "0xff", 1, 0),
-        (PIXEL_6, "0x30", 1, 0x30),
-        (PIXEL_6, "8", 1, 8),
         (SNAPDRAGON, "big", 1, 0b1000_0000),
         (SERVER, "big", 1, 0),
         (cores(0, 0), "big", 1, 0),
@@ -49,7 +46,10 @@ def test_masks(device: list[Core], choice: str, threads: int, mask: int) -> None
     assert core_mask(choice, device, threads) == mask
 
 
-@pytest.mark.parametrize("choice", ["huge", "", "-1", "0x1ffffffffffffffff", "0x100", "1.5"])
-def test_what_is_no_choice(choice: str) -> None:
-    with pytest.raises(UsageError):
-        core_mask(choice, PIXEL_6)
+def test_a_mask_of_the_users_own_wins() -> None:
+    with LocalDevice() as device:
+        given = MeasureOptions(core_mask=1)
+        assert on_cores(given, "little", device) is given
+        assert on_cores(MeasureOptions(), "all", device).core_mask == 0
+        cores = device.describe().identity.cores
+        assert on_cores(MeasureOptions(), "big", device).core_mask == core_mask("big", cores)

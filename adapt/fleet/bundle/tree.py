@@ -71,7 +71,14 @@ export DEVICE_AGENT_PYTHON="$DEVICE_AGENT_EMULATOR $python"
 export DEVICE_AGENT_BUILD={build}
 export PYTHONHOME="$here" PYTHONPATH="$here/site-packages" PYTHONUTF8=1 LC_ALL=C.UTF-8
 export HOME="$here" TMPDIR="${{TMPDIR:-$here}}"
-exec $DEVICE_AGENT_PYTHON -s -m device_agent "$@"
+# Phones since Android 11 can hold their clocks; also where the host is lost, they let go of it.
+hold() {{ [ -x /system/bin/cmd ] && cmd power set-fixed-performance-mode-enabled "$1" >&2; }}
+trap 'hold false' HUP INT TERM
+hold true
+$DEVICE_AGENT_PYTHON -s -m device_agent "$@"
+status=$?
+hold false
+exit $status
 """
 
 

@@ -14,6 +14,7 @@ from tempfile import gettempdir
 from adapt.errors import AdaptError, Busy
 from adapt.fleet.boards import boards
 from adapt.fleet.bundle.install import ANDROID_FOLDER
+from adapt.fleet.canary import CANARY_ID, canary_model
 from adapt.fleet.claim import (
     BOARD_PREFIX,
     claimed,
@@ -22,28 +23,15 @@ from adapt.fleet.claim import (
     over_link,
     refuse_unknown,
 )
-from adapt.fleet.device import Device, MeasureOptions, ModelFile, Status
+from adapt.fleet.device import Device, MeasureOptions, Status
 from adapt.fleet.doctor.checks import Finding, Verdict, findings
 from adapt.fleet.doctor.facts import Facts, gather
 from adapt.fleet.here import LocalLink
 from adapt.fleet.link import Link, Unauthorised
 from adapt.fleet.local import LocalDevice
-from adapt.tflite.ops import make_kernel
-from adapt.tflite.writer import write_kernel
-from lookup_tables.kernel import Tensor
 
 __all__ = ["Facts", "Finding", "Verdict", "diagnose", "examine", "findings", "gather"]
 
-# What a network is full of, small enough for any device.
-KERNEL = make_kernel(
-    "CONV_2D",
-    [
-        Tensor("float32", (1, 16, 16, 16)),
-        Tensor("float32", (32, 3, 3, 16), constant=True),
-        Tensor("float32", (32,), constant=True),
-    ],
-    [Tensor("float32", (1, 16, 16, 32))],
-)
 KERNEL_MS = 20_000
 
 
@@ -126,8 +114,8 @@ def agent_findings(open_device: Callable[[], Device]) -> Iterator[Finding]:
 
 
 def _kernel(device: Device) -> Finding:
-    model = ModelFile("kernel", write_kernel(KERNEL))
-    outcome = device.measure([model], MeasureOptions(time_limit_ms=KERNEL_MS)).outcomes["kernel"]
+    options = MeasureOptions(time_limit_ms=KERNEL_MS)
+    outcome = device.measure([canary_model()], options).outcomes[CANARY_ID]
     if outcome.status in (Status.MEASURED, Status.NOT_CONVERGED) and outcome.windows:
         lows = sorted(window.low_us for window in outcome.windows)
         seen = f"{lows[0]:.1f} us for a small convolution"

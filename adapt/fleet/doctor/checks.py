@@ -116,7 +116,7 @@ def _cores(facts: Facts) -> Finding:
             "cores",
             Verdict.WARN,
             f"{len(cores)}, clocks hidden",
-            "choose cores of one kind yourself: --cores 0xf0, for example",
+            "choose cores of one kind yourself: --core-mask 0xf0, for example",
         )
     kinds = " + ".join(f"{len(group)} of {group[0].max_khz / 1e6:.2f} GHz" for group in groups)
     return Finding("cores", Verdict.PASS, kinds)
