@@ -23,6 +23,9 @@ KERNEL = make_kernel(
         Tensor("float32", (32,), constant=True),
     ],
     [Tensor("float32", (1, 16, 16, 32))],
+    padding="SAME",
+    stride_h=1,
+    stride_w=1,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapt.fleet.doctor import Facts, Finding, Verdict, findings
@@ -75,6 +75,7 @@ def test_the_gauge_only_counts_unplugged() -> None:
     assert "only unplugged" in about("energy", phone(rails="")).seen
 
 
+@settings(max_examples=30)
 @given(st.text(max_size=300), st.sampled_from(sorted(SECTIONS)))
 def test_no_answer_of_a_device_is_a_traceback(text: str, section: str) -> None:
     findings(phone(**{section: text}))
