@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from adapt.commands import COMMANDS
+from adapt.commands.device import BINARY_OPTIONS
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -145,11 +146,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--backend",
-    type=click.Choice(["xnnpack", "builtin"]),
+    type=click.Choice(["xnnpack", "builtin", "benchmark-model"]),
     default="xnnpack",
     show_default=True,
-    help="Kernels of the measured runtime.",
+    help="Kernels of the measured runtime, or a program of Google's.",
 )
+@BINARY_OPTIONS[0]
+@BINARY_OPTIONS[1]
 @click.option(
     "--device-threads",
     type=click.IntRange(1, 64),
@@ -246,6 +249,8 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         "budget": list(options["budgets"]),
         "compare": list(options["compare"]),
         "agent_python": _absolute_program(options["agent_python"]),
+        "binary": options["binary"] and options["binary"].absolute(),
+        "binary_flags": list(options["binary_flags"]),
         "core_mask": core_mask,
         "threads": options["threads"] or len(os.sched_getaffinity(0)),
         "tables": options["tables"] and options["tables"].absolute(),

@@ -10,8 +10,11 @@ from urllib.parse import quote
 
 from adapt.errors import UsageError
 from adapt.fleet import phones
+from adapt.fleet.benchmark import Benchmark
+from adapt.fleet.benchmark.device import BenchmarkDevice
 from adapt.fleet.boards import boards
 from adapt.fleet.bundle import bundled, install
+from adapt.fleet.bundle.install import ANDROID_FOLDER
 from adapt.fleet.canary import Canary
 from adapt.fleet.device import Device
 from adapt.fleet.guest import GuestDevice
@@ -30,16 +33,22 @@ BOARD_PREFIX = "tcp:"
 
 
 @contextmanager
-def claimed(name: str, *, home: Path, agent_python: Path | None = None) -> Iterator[Device]:
+def claimed(
+    name: str,
+    *,
+    home: Path,
+    agent_python: Path | None = None,
+    benchmark: Benchmark | None = None,
+) -> Iterator[Device]:
     """The device `name`, which nobody else measures on meanwhile; `home` keeps locks and keys.
 
     A name is "local", "simulated:PROFILE", that of an enrolled board or its "tcp:HOST:PORT", or a
     serial number of adb's. `agent_python` runs the agent: on this machine by default the
-    interpreter that runs this, on a device with adb by default that of the bundle. Raises UsageError
-    for a name that is not known, Busy where somebody else holds the device, DeviceError where it
-    cannot be opened.
+    interpreter that runs this, on a device with adb by default that of the bundle. With
+    `benchmark` that program measures, and no agent is started. Raises UsageError for a name that is
+    not known, Busy where somebody else holds the device, DeviceError where it cannot be opened.
     """
-    name, connect = _way_to(name, home, agent_python)
+    name, connect = _way_to(name, home, agent_python, benchmark)
     with held(name, home):
         device = connect() if name == "local" else ReconnectingDevice(name, connect, _say)
         try:
@@ -59,15 +68,23 @@ def refuse_unknown(name: str, home: Path, agent_python: Path | None) -> None:
     _way_to(name, home, agent_python)
 
 
-def _way_to(name: str, home: Path, agent_python: Path | None) -> tuple[str, Callable[[], Device]]:
+def _way_to(
+    name: str, home: Path, agent_python: Path | None, benchmark: Benchmark | None = None
+) -> tuple[str, Callable[[], Device]]:
     """What the device is called, and how to connect to it."""
     if name == "local":
+        if benchmark is not None:
+            return name, lambda: BenchmarkDevice(name, LocalLink(), benchmark, str(home))
         return name, lambda: LocalDevice(agent_python)
     if name.startswith(PREFIX):
         profile = profile_file(name.removeprefix(PREFIX))
         return name, lambda: SimulatedDevice(name, profile)
     for board in boards(home):
         if name in (board.name, BOARD_PREFIX + board.address):
+            if benchmark is not None:
+                raise UsageError(
+                    f"{name} has an agent and no shell", "Use benchmark_model over adb, or locally."
+                )
             return board.name, board.connect
     if name.startswith(BOARD_PREFIX):
         raise UsageError(
@@ -80,7 +97,11 @@ def _way_to(name: str, home: Path, agent_python: Path | None) -> tuple[str, Call
 
     def connect() -> Device:
         link = open_link(name, home)
-        device = over_link(name, link, home, agent_python)
+        device: Device
+        if benchmark is not None:
+            device = BenchmarkDevice(name, link, benchmark, ANDROID_FOLDER)
+        else:
+            device = over_link(name, link, home, agent_python)
         if not is_phone(link):
             return device
         return GuestDevice(device, lambda: condition(link), canary, _say)

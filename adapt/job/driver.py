@@ -18,6 +18,7 @@ from adapt.errors import (
     TableError,
     UsageError,
 )
+from adapt.fleet.benchmark import BACKEND, Benchmark
 from adapt.fleet.claim import claimed
 from adapt.job.comparison import Final, compare
 from adapt.job.files import DiskError, disk_errors, write_model
@@ -58,13 +59,25 @@ def execute(
             _check_model(request)
         pin_threads(request.threads)
         device = stack.enter_context(
-            claimed(request.device, home=home, agent_python=request.agent_python)
+            claimed(
+                request.device,
+                home=home,
+                agent_python=request.agent_python,
+                benchmark=_benchmark(request),
+            )
         )
         store = stack.enter_context(open_table(tables))
         sitting = Sitting.open(folder, store, device, listener)
         stack.callback(sitting.close)
         listener.began(folder.path)
         return _carry_out(sitting)
+
+
+def _benchmark(request: JobRequest) -> Benchmark | None:
+    """The program that measures in the agent's place; None for the agent."""
+    if request.backend != BACKEND:
+        return None
+    return Benchmark.open(request.binary, request.binary_flags)
 
 
 def resume_command(folder: Path) -> str:

@@ -25,7 +25,7 @@ from adapt.fleet.claim import (
 )
 from adapt.fleet.device import Device, MeasureOptions, Status
 from adapt.fleet.doctor.checks import Finding, Verdict, findings
-from adapt.fleet.doctor.facts import Facts, gather
+from adapt.fleet.facts import Facts, gather
 from adapt.fleet.here import LocalLink
 from adapt.fleet.link import Link, Unauthorised
 from adapt.fleet.local import LocalDevice

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from adapt.fleet.cores import clock_groups
-from adapt.fleet.doctor.facts import Facts
+from adapt.fleet.facts import Facts
 
 __all__ = ["Finding", "Verdict", "findings"]
 
