@@ -11,7 +11,10 @@ from adapt.errors import DeviceError
 from adapt.fleet.canary import CANARY_ID, Canary
 from adapt.fleet.device import (
     Batch,
+    Core,
     Description,
+    Identity,
+    Limits,
     MeasureOptions,
     ModelFile,
     Outcome,
@@ -22,19 +25,20 @@ from adapt.fleet.device import (
 from adapt.fleet.guest import CANARY_EVERY, COOLING_SECONDS, GuestDevice
 from adapt.fleet.here import LocalLink
 from adapt.fleet.link import ShellResult
-from adapt.fleet.local import LocalDevice
 from adapt.fleet.phone import Condition, condition, is_phone
+from lookup_tables.kernel import Platform
 from lookup_tables.quality import Window
 
 FINE = Condition(thermal_status=0, battery_percent=80, powered=True)
 MODELS = [ModelFile("a", b"x"), ModelFile("b", b"y")]
 
 
-class Paced(LocalDevice):
-    """This machine's agent, but for measurements, whose canary takes what a test says."""
+class Paced:
+    """A device whose canary takes what a test says."""
+
+    name = "phone"
 
     def __init__(self, canary_us: Iterable[float]) -> None:
-        super().__init__()
         self._canary_us = iter(canary_us)
         self.calls: list[list[str]] = []
 
@@ -51,6 +55,26 @@ class Paced(LocalDevice):
         }
         state = State((), (), 0.1, 1 << 30, 1)
         return Batch(outcomes, state, state, 10.0)
+
+    def describe(self) -> Description:
+        core = Core(0, 0, 0, "")
+        identity = Identity(
+            *("Phone", "chip", "build", "aarch64", "ai-edge-litert", "2.3.0", "0" * 16),
+            cores=(core,),
+            page_size=4096,
+            memory_total=1 << 33,
+            agent_version="0.1.0",
+            backends=("xnnpack",),
+            boot_id="",
+        )
+        state = State((0,), (), 0.1, 1 << 30, 1)
+        return Description(identity, state, Limits(256, 1 << 20, 1 << 24, 600_000, 1))
+
+    def platform(self, backend: str, threads: int, core_mask: int = 0) -> Platform:
+        return self.describe().platform(backend, threads, core_mask)
+
+    def close(self) -> None:
+        self.calls.append(["closed"])
 
 
 def timed(us: float) -> Outcome:
@@ -77,94 +101,88 @@ class Phone:
     def _rest(self, seconds: float) -> None:
         self.rested += seconds
 
-    def __enter__(self) -> Phone:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.guest.close()
-
 
 def test_a_steady_phone_measures_at_once() -> None:
-    with Phone([50.0, 51.0]) as phone:
-        for _ in range(2):
-            batch = phone.guest.measure(MODELS, MeasureOptions())
-        assert set(batch.outcomes) == {"a", "b"}
-        assert (batch.before.battery_percent, batch.after.thermal_status) == (80, 0)
-        assert (phone.rested, phone.said) == (0.0, [])
+    phone = Phone([50.0, 51.0])
+    for _ in range(2):
+        batch = phone.guest.measure(MODELS, MeasureOptions())
+    assert set(batch.outcomes) == {"a", "b"}
+    assert (batch.before.battery_percent, batch.after.thermal_status) == (80, 0)
+    assert (phone.rested, phone.said) == (0.0, [])
 
 
 def test_a_batch_of_a_slowed_phone_is_measured_again() -> None:
-    with Phone([50.0, 55.0, 50.5]) as phone:
-        phone.guest.measure(MODELS, MeasureOptions())
-        phone.guest.measure(MODELS, MeasureOptions())
-        assert phone.device.calls == [["a", "b", CANARY_ID]] * 3
-        assert phone.rested > 0
-        assert "10% slower than at first" in phone.said[0]
+    phone = Phone([50.0, 55.0, 50.5])
+    phone.guest.measure(MODELS, MeasureOptions())
+    phone.guest.measure(MODELS, MeasureOptions())
+    assert phone.device.calls == [["a", "b", CANARY_ID]] * 3
+    assert phone.rested > 0
+    assert "10% slower than at first" in phone.said[0]
 
 
 def test_a_phone_that_stays_slow_is_given_up() -> None:
-    with Phone([50.0] + [60.0] * 20) as phone:
+    phone = Phone([50.0] + [60.0] * 20)
+    phone.guest.measure(MODELS, MeasureOptions())
+    with pytest.raises(DeviceError, match="does not hold its speed"):
         phone.guest.measure(MODELS, MeasureOptions())
-        with pytest.raises(DeviceError, match="does not hold its speed"):
-            phone.guest.measure(MODELS, MeasureOptions())
 
 
 def test_each_way_of_running_has_a_canary_of_its_own() -> None:
-    with Phone([50.0, 90.0, 50.0]) as phone:
-        for mask in (0b1100, 0b0011, 0b1100):
-            phone.guest.measure(MODELS, MeasureOptions(core_mask=mask))
-        assert phone.rested == 0
+    phone = Phone([50.0, 90.0, 50.0])
+    for mask in (0b1100, 0b0011, 0b1100):
+        phone.guest.measure(MODELS, MeasureOptions(core_mask=mask))
+    assert phone.rested == 0
 
 
 def test_a_faster_phone_raises_the_bar() -> None:
-    with Phone([50.0, 45.0, 50.0, 45.0]) as phone:
-        for _ in range(3):
-            phone.guest.measure(MODELS, MeasureOptions())
-        assert len(phone.device.calls) == 4
+    phone = Phone([50.0, 45.0, 50.0, 45.0])
+    for _ in range(3):
+        phone.guest.measure(MODELS, MeasureOptions())
+    assert len(phone.device.calls) == 4
 
 
 def test_the_canary_goes_ahead_of_the_meter() -> None:
-    with Phone([50.0]) as phone:
-        batch = phone.guest.measure(MODELS, MeasureOptions(energy_ms=1000))
-        assert phone.device.calls == [[CANARY_ID], ["a", "b"]]
-        assert set(batch.outcomes) == {"a", "b"}
+    phone = Phone([50.0])
+    batch = phone.guest.measure(MODELS, MeasureOptions(energy_ms=1000))
+    assert phone.device.calls == [[CANARY_ID], ["a", "b"]]
+    assert set(batch.outcomes) == {"a", "b"}
 
 
 def test_a_hot_phone_rests_first() -> None:
     hot = replace(FINE, thermal_status=2)
-    with Phone([50.0], [hot, hot, FINE]) as phone:
-        phone.guest.measure(MODELS, MeasureOptions())
-        assert phone.rested > 0
-        assert phone.said == ["local is hot and rests"]
+    phone = Phone([50.0], [hot, hot, FINE])
+    phone.guest.measure(MODELS, MeasureOptions())
+    assert phone.rested > 0
+    assert phone.said == ["phone is hot and rests"]
 
 
 def test_a_phone_that_stays_hot_is_given_up() -> None:
-    with Phone([50.0], [replace(FINE, thermal_status=3)]) as phone:
-        with pytest.raises(DeviceError, match="throttles still"):
-            phone.guest.measure(MODELS, MeasureOptions())
-        assert phone.rested == COOLING_SECONDS
-        assert phone.device.calls == []
+    phone = Phone([50.0], [replace(FINE, thermal_status=3)])
+    with pytest.raises(DeviceError, match="throttles still"):
+        phone.guest.measure(MODELS, MeasureOptions())
+    assert phone.rested == COOLING_SECONDS
+    assert phone.device.calls == []
 
 
 def test_an_empty_battery_ends_it() -> None:
-    with (
-        Phone([50.0], [replace(FINE, battery_percent=9)]) as phone,
-        pytest.raises(DeviceError, match="at 9 %"),
-    ):
+    phone = Phone([50.0], [replace(FINE, battery_percent=9)])
+    with pytest.raises(DeviceError, match="at 9 %"):
         phone.guest.measure(MODELS, MeasureOptions())
 
 
 def test_a_phone_that_tells_nothing_is_measured_on() -> None:
-    with Phone([50.0], [Condition()]) as phone:
-        batch = phone.guest.measure(MODELS, MeasureOptions())
-        assert batch.after.battery_percent == -1
+    phone = Phone([50.0], [Condition()])
+    batch = phone.guest.measure(MODELS, MeasureOptions())
+    assert batch.after.battery_percent == -1
 
 
 def test_batches_leave_room_for_the_canary() -> None:
-    with Phone([50.0]) as phone:
-        inner: Description = phone.device.describe()
-        assert phone.guest.describe().limits.max_models == CANARY_EVERY
-        assert phone.guest.describe().identity == inner.identity
+    phone = Phone([50.0])
+    inner: Description = phone.device.describe()
+    assert phone.guest.describe().limits.max_models == CANARY_EVERY
+    assert phone.guest.describe().identity == inner.identity
+    phone.guest.close()
+    assert phone.device.calls == [["closed"]]
 
 
 class Answering(LocalLink):
