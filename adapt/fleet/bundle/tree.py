@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from adapt.errors import InputError
@@ -183,7 +183,8 @@ def _add_libraries(root: Path, known: dict[str, Path], optional: Path) -> None:
     lib = root / "lib"
     own = {path.name for path in _files(root / "site-packages") if ".so" in path.name}
     todo = [path for path in _files(root) if _begins_as_elf(path)]
-    shutil.copy(known[LOADER], lib / LOADER)
+    # Programs name it as their interpreter; nothing else may need it.
+    _take(LOADER, "every program", known, lib)
     while todo:
         path = todo.pop()
         content = path.read_bytes()
@@ -194,13 +195,17 @@ def _add_libraries(root: Path, known: dict[str, Path], optional: Path) -> None:
             continue
         path.write_bytes(stripped(content))
         for name in missing:
-            if name not in known:
-                raise InputError(
-                    f"{path.relative_to(root)} needs {name}, which the bundle does not have",
-                    "add the package that has it in tools/lock_bundle.py",
-                )
-            shutil.copy(known[name], lib / name)
-            todo.append(lib / name)
+            todo.append(_take(name, str(path.relative_to(root)), known, lib))
+
+
+def _take(name: str, needs_it: str, known: Mapping[str, Path], lib: Path) -> Path:
+    """Copy a library into the bundle; InputError where no package has it."""
+    if name not in known:
+        raise InputError(
+            f"{needs_it} needs {name}, which the bundle does not have",
+            "add the package that has it in tools/lock_bundle.py",
+        )
+    return Path(shutil.copy(known[name], lib / name))
 
 
 def _checked(path: Path, content: bytes) -> Elf:
