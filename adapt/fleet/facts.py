@@ -33,8 +33,8 @@ section online; cat $cpus/online
 section cores
 for c in $cpus/cpu[0-9]*; do
     f=$c/cpufreq
-    echo "${c##*/cpu} $(cat $f/cpuinfo_max_freq) $(cat $f/cpuinfo_min_freq)" \
-        "$(cat $f/scaling_cur_freq) $(cat $f/scaling_governor)"
+    echo "cpu=${c##*/cpu} max=$(cat $f/cpuinfo_max_freq) min=$(cat $f/cpuinfo_min_freq)" \
+        "now=$(cat $f/scaling_cur_freq) governor=$(cat $f/scaling_governor)"
 done
 section allowed; grep Cpus_allowed: /proc/self/status
 section affinity
@@ -92,16 +92,12 @@ class Facts:
     @property
     def cores(self) -> list[Core]:
         """The cores, with clocks of 0 where the device hides them."""
-        found = []
-        for line in self["cores"].splitlines()[:MAX_CORES]:
-            index, *rest = line.split()
-            if not re.fullmatch(r"\d{1,4}", index):
-                continue
-            clocks = [int(word) for word in rest if re.fullmatch(r"\d{1,10}", word)]
-            governor = rest[-1] if rest and not rest[-1].isdecimal() else ""
-            high, low = clocks[:2] if len(clocks) >= 2 else (0, 0)
-            found.append(Core(int(index), high, low, governor))
-        return sorted(found, key=lambda core: core.index)
+        return [core for core, _ in self._cores()]
+
+    @property
+    def current_khz(self) -> list[int]:
+        """The clock of each core just now, kHz, 0 where the device hides it."""
+        return [now for _, now in self._cores()]
 
     @property
     def temperatures(self) -> list[tuple[str, float]]:
@@ -112,6 +108,18 @@ class Facts:
             if match and -100 <= int(match[1]) / 1000 <= 300:
                 found.append((match[2], int(match[1]) / 1000))
         return found
+
+    def _cores(self) -> list[tuple[Core, int]]:
+        found = []
+        for line in self["cores"].splitlines()[:MAX_CORES]:
+            # Each field is marked, since a device may hide any of them.
+            fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
+            if not re.fullmatch(r"\d{1,4}", fields.get("cpu", "")):
+                continue
+            high, low, now = (_khz(fields.get(name, "")) for name in ("max", "min", "now"))
+            core = Core(int(fields["cpu"]), high, low, fields.get("governor", ""))
+            found.append((core, now))
+        return sorted(found, key=lambda entry: entry[0].index)
 
     def battery(self, name: str) -> str:
         """One line of the battery service, such as "level"; empty where it is not there."""
@@ -126,3 +134,7 @@ def gather(link: Link, folder: str) -> Facts:
     """
     done = link.shell(["sh", "-c", SCRIPT, "sh", folder], timeout_s=GATHER_SECONDS)
     return Facts.parse(done.stdout.decode(errors="replace"), link.properties())
+
+
+def _khz(text: str) -> int:
+    return int(text) if re.fullmatch(r"\d{1,10}", text) else 0

@@ -250,9 +250,8 @@ def _failure(status: Status, detail: str, signal: int = 0) -> Outcome:
 
 def _state(facts: Facts) -> State:
     load = facts["load"].split()
-    cores = facts.cores
     return State(
-        core_khz=tuple(0 for _ in cores),
+        core_khz=tuple(facts.current_khz),
         temperatures=tuple(facts.temperatures),
         load_average=float(load[0]) if load and load[0].replace(".", "", 1).isdigit() else -1.0,
         memory_available=0,

@@ -20,9 +20,9 @@ SECTIONS = {
     "selinux": "Enforcing",
     "online": "0-7",
     "cores": "\n".join(
-        [f"{i} 1803000 300000 1803000 sched_pixel" for i in range(4)]
-        + [f"{i} 2253000 400000 400000 sched_pixel" for i in (4, 5)]
-        + [f"{i} 2802000 500000 500000 sched_pixel" for i in (6, 7)]
+        [f"cpu={i} max=1803000 min=300000 now=1803000 governor=sched_pixel" for i in range(4)]
+        + [f"cpu={i} max=2253000 min=400000 now=400000 governor=sched_pixel" for i in (4, 5)]
+        + [f"cpu={i} max=2802000 min=500000 now=500000 governor=sched_pixel" for i in (6, 7)]
     ),
     "allowed": "Cpus_allowed:\tff",
     "affinity": "core 7",

@@ -23,6 +23,7 @@ def test_a_good_phone_passes() -> None:
     seen = {f.check: f.seen for f in found}
     assert seen["system"] == "Pixel 6, Android 14"
     assert seen["cores"] == "2 of 2.80 GHz + 2 of 2.25 GHz + 4 of 1.80 GHz"
+    assert phone().current_khz[:5] == [1803000] * 4 + [400000]
     assert seen["temperature"] == "38 C (BIG), 4 sensors"
     assert seen["energy"] == "2 device(s) of power rails"
     assert seen["battery"] == "85 %, on external power"
@@ -39,9 +40,9 @@ def test_a_good_phone_passes() -> None:
         ("free space", Verdict.FAIL, {"space": "/dev/block/dm-41 114713160 3 100000 99% /data"}),
         ("free space", Verdict.WARN, {"space": "df: no such file"}),
         ("affinity", Verdict.WARN, {"affinity": ""}),
-        ("cores", Verdict.WARN, {"cores": "0    \n1    "}),
+        ("cores", Verdict.WARN, {"cores": "cpu=0 max= min= now= governor=\ncpu=1 max="}),
         ("cores", Verdict.WARN, {"cores": ""}),
-        ("clocks", Verdict.WARN, {"cores": "0 1803000 300000 1803000 "}),
+        ("clocks", Verdict.WARN, {"cores": "cpu=0 max=1803000 min=300000 now=1803000 governor="}),
         ("temperature", Verdict.WARN, {"throttling": "Thermal Status: 2"}),
         ("temperature", Verdict.WARN, {"thermal": "71000 BIG"}),
         ("temperature", Verdict.PASS, {"thermal": ""}),
