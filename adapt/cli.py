@@ -14,6 +14,7 @@ import click
 
 from adapt.commands import COMMANDS
 from adapt.commands.data import image_options
+from adapt.commands.device import BINARY_OPTIONS
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -144,11 +145,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--backend",
-    type=click.Choice(["xnnpack", "builtin"]),
+    type=click.Choice(["xnnpack", "builtin", "benchmark-model"]),
     default="xnnpack",
     show_default=True,
-    help="Kernels of the measured runtime.",
+    help="Kernels of the measured runtime, or a program of Google's.",
 )
+@BINARY_OPTIONS[0]
+@BINARY_OPTIONS[1]
 @click.option(
     "--device-threads",
     type=click.IntRange(1, 64),
@@ -157,11 +160,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Threads of the measured runtime.",
 )
 @click.option(
-    "--core-mask",
-    default="0",
+    "--cores",
+    type=click.Choice(["big", "little", "all"]),
+    default="big",
     show_default=True,
-    help="Cores it may use, bit i for CPU i; 0 for all.",
+    help="Cores it may use, by their clocks.",
 )
+@click.option("--core-mask", default="0", help="These cores instead, bit i for CPU i.")
 @click.option(
     "--exact",
     is_flag=True,
@@ -243,6 +248,8 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         "budget": list(options["budgets"]),
         "compare": list(options["compare"]),
         "agent_python": _absolute_program(options["agent_python"]),
+        "binary": options["binary"] and options["binary"].absolute(),
+        "binary_flags": list(options["binary_flags"]),
         "core_mask": core_mask,
         "threads": options["threads"] or len(os.sched_getaffinity(0)),
         "tables": options["tables"] and options["tables"].absolute(),

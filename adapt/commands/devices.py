@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from adapt.commands.bundle import bundle
 from adapt.commands.terminal import UNKNOWN, columns, json_text
+from adapt.errors import UsageError
 
 __all__ = ["devices"]
 
@@ -60,3 +62,22 @@ def enroll(name: str, address: str, output: Path | None) -> None:
         f" --token-file {folder.name}/token\n\n"
         f"Then use it with: --device {board.name}"
     )
+
+
+devices.add_command(bundle)
+
+
+@devices.command()
+@click.option("--device", required=True, help="The device, by its serial number.")
+def clean(device: str) -> None:
+    """Remove all that adapt has put on a phone."""
+    from adapt.config import load_config
+    from adapt.fleet import bundle
+    from adapt.fleet.claim import held, open_link, refuse_unknown
+
+    home = load_config().home
+    refuse_unknown(device, home, None)
+    if device == "local":
+        raise UsageError("nothing is put on this machine", "Name a phone.")
+    with held(device, home), open_link(device, home) as link:
+        bundle.clean(link)

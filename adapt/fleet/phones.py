@@ -12,7 +12,7 @@ from adapt.fleet.adb.server import Listed, Server, ServerLink
 from adapt.fleet.adb.transport import Tcp, Usb, usb_serials
 from adapt.fleet.link import Link, LinkError
 
-__all__ = ["listed", "open_link"]
+__all__ = ["can_be", "listed", "open_link"]
 
 # How adb calls a device on the network.
 _ON_NETWORK = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
@@ -30,6 +30,11 @@ def listed() -> list[Listed]:
         *known,
         *(Listed(serial, "plugged in", "") for serial in plugged if serial not in serials),
     ]
+
+
+def can_be(name: str) -> bool:
+    """Whether a device with adb may have this name: it is listed, or an address."""
+    return bool(_ON_NETWORK.fullmatch(name)) or name in {entry.serial for entry in listed()}
 
 
 def open_link(serial: str, home: Path, on_prompt: Callable[[], None] = lambda: None) -> Link:

@@ -107,7 +107,7 @@ class ReconnectingDevice:
         while True:
             try:
                 self._device = self._connect()
-                self._recognised(self._device.describe())
+                now = self._recognised(self._device.describe()).identity
             except Unauthorised:
                 self._drop()
                 raise
@@ -120,7 +120,9 @@ class ReconnectingDevice:
                     ) from error
                 time.sleep(RETRY_SECONDS)
             else:
-                self._notify(f"{self._name} is back")
+                restarted = now.boot_id != self._identity.boot_id
+                self._identity = now
+                self._notify(f"{self._name} is back{', restarted' if restarted else ''}")
                 return self._device
 
     def _recognised(self, description: Description) -> Description:
