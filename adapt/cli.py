@@ -14,6 +14,7 @@ import click
 
 from adapt.commands import COMMANDS
 from adapt.commands.data import image_options
+from adapt.commands.device import BINARY_OPTIONS
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -144,11 +145,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--backend",
-    type=click.Choice(["xnnpack", "builtin"]),
+    type=click.Choice(["xnnpack", "builtin", "benchmark-model"]),
     default="xnnpack",
     show_default=True,
-    help="Kernels of the measured runtime.",
+    help="Kernels of the measured runtime, or a program of Google's.",
 )
+@BINARY_OPTIONS[0]
+@BINARY_OPTIONS[1]
 @click.option(
     "--device-threads",
     type=click.IntRange(1, 64),
@@ -157,11 +160,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Threads of the measured runtime.",
 )
 @click.option(
-    "--core-mask",
-    default="0",
+    "--cores",
+    type=click.Choice(["big", "little", "all"]),
+    default="big",
     show_default=True,
-    help="Cores it may use, bit i for CPU i; 0 for all.",
+    help="Cores it may use, by their clocks.",
 )
+@click.option("--core-mask", default="0", help="These cores instead, bit i for CPU i.")
 @click.option(
     "--exact",
     is_flag=True,
@@ -194,7 +199,11 @@ def run(**options: Any) -> None:
     from adapt.budget import Budget
 
     Budget.parse(options["budgets"])  # Before seconds of imports: a slip in the syntax is quick.
-    _refuse_unknown_device(options["device"])
+    if options["device"] not in ("local", "eyeriss"):
+        from adapt.config import load_config
+        from adapt.fleet.claim import refuse_unknown
+
+        refuse_unknown(options["device"], load_config().home, options["agent_python"])
     folder = _new_job(options)
     _carry_out(folder, None, as_json=options["as_json"], fresh=True)
 
@@ -214,14 +223,6 @@ def resume(job: Path, tables: Path | None, as_json: bool) -> None:
 
     path = inside if not job.exists() and inside.exists() else job
     _carry_out(JobFolder.open(path), tables, as_json=as_json, fresh=False)
-
-
-def _refuse_unknown_device(name: str) -> None:
-    if name not in ("local", "eyeriss"):
-        raise UsageError(
-            f"no device {name!r}",
-            "The devices of this version: local (this machine), and eyeriss (a model, no device).",
-        )
 
 
 def _new_job(options: dict[str, Any]) -> JobFolder:
@@ -247,6 +248,8 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         "budget": list(options["budgets"]),
         "compare": list(options["compare"]),
         "agent_python": _absolute_program(options["agent_python"]),
+        "binary": options["binary"] and options["binary"].absolute(),
+        "binary_flags": list(options["binary_flags"]),
         "core_mask": core_mask,
         "threads": options["threads"] or len(os.sched_getaffinity(0)),
         "tables": options["tables"] and options["tables"].absolute(),

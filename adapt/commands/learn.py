@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapt.commands.device import bench, device_options, measure_options
+from adapt.commands.device import bench, device_options
 from adapt.commands.terminal import columns, json_text
 
 if TYPE_CHECKING:
@@ -38,10 +38,9 @@ def learn(models: tuple[Path, ...], as_json: bool, **chosen: Any) -> None:
     from adapt.refresh.learn import learn_platform
     from lookup_tables.delegation import delegations
 
-    options = measure_options(chosen)
     graphs = [read_file(model)[1] for model in models]
     networks = [[node.kernel for node in graph.operators if node.supported] for graph in graphs]
-    with bench(chosen) as (store, device):
+    with bench(chosen) as (store, device, options):
         facts = learn_platform(store, device, options=options, networks=networks, on_stage=_say)
         platform = device.platform(options.backend, options.threads, options.core_mask)
         delegated = delegations(store, platform)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapt.commands.device import bench, device_options, measure_options
+from adapt.commands.device import bench, device_options
 from adapt.commands.terminal import (
     UNKNOWN,
     columns,
@@ -59,7 +59,6 @@ def predict(
     from adapt.prediction import predict as price
     from adapt.prediction import predict_on_eyeriss, read_file
 
-    options = measure_options(chosen)
     if platform is not None and not offline:
         raise UsageError("--platform goes with --offline", "A device says itself what it is.")
     _, graph = read_file(model)
@@ -68,7 +67,10 @@ def predict(
     elif offline:
         prediction = _offline(graph, table_file(chosen["tables"]), platform)
     else:
-        with bench(chosen) as (store, device), progress("measuring kernels on the device") as show:
+        with (
+            bench(chosen) as (store, device, options),
+            progress("measuring kernels on the device") as show,
+        ):
             prediction = price(
                 graph,
                 store,
@@ -185,9 +187,11 @@ def measure(models: tuple[Path, ...], as_json: bool, **chosen: Any) -> None:
     from adapt.prediction import read_file
     from adapt.refresh import measure_networks
 
-    options = measure_options(chosen)
     contents = [read_file(model)[0] for model in models]
-    with bench(chosen) as (store, device), progress("measuring networks on the device") as show:
+    with (
+        bench(chosen) as (store, device, options),
+        progress("measuring networks on the device") as show,
+    ):
         platform = device.platform(options.backend, options.threads, options.core_mask)
         latencies = measure_networks(store, device, contents, options=options, on_progress=show)
     measured = list(zip(models, latencies, strict=True))

@@ -15,7 +15,9 @@ from adapt.cost.eyeriss.model import EyerissCost
 from adapt.cost.offline import EYERISS, ON_EYERISS, on_eyeriss
 from adapt.cost.table import TableLatency, open_table, table_errors
 from adapt.errors import Busy, DeviceError, TableError
+from adapt.fleet.benchmark import BACKEND, Benchmark
 from adapt.fleet.claim import claimed
+from adapt.fleet.cores import on_cores
 from adapt.fleet.device import Device, MeasureOptions
 from adapt.job.account import Ledger
 from adapt.job.folder import JobFolder
@@ -79,7 +81,12 @@ def open_yardstick(
         yield OnEyeriss()
         return
     with (
-        claimed(request.device, home=home, agent_python=request.agent_python) as device,
+        claimed(
+            request.device,
+            home=home,
+            agent_python=request.agent_python,
+            benchmark=_benchmark(request),
+        ) as device,
         open_table(tables) as store,
     ):
         yardstick = OnDevice(folder, store, device, listener, ledger)
@@ -87,6 +94,13 @@ def open_yardstick(
             yield yardstick
         finally:
             yardstick.close()
+
+
+def _benchmark(request: JobRequest) -> Benchmark | None:
+    """The program that measures in the agent's place; None for the agent."""
+    if request.backend != BACKEND:
+        return None
+    return Benchmark.open(request.binary, request.binary_flags)
 
 
 class OnEyeriss:
@@ -129,10 +143,14 @@ class OnDevice:
         self._request: JobRequest = folder.request
         self._store, self._device = store, device
         self._listener, self._ledger = listener, ledger
-        self._options = MeasureOptions(
-            backend=self._request.backend,
-            threads=self._request.device_threads,
-            core_mask=self._request.core_mask,
+        self._options = on_cores(
+            MeasureOptions(
+                backend=self._request.backend,
+                threads=self._request.device_threads,
+                core_mask=self._request.core_mask,
+            ),
+            self._request.cores,
+            device,
         )
         options = self._options
         self._platform = device.platform(options.backend, options.threads, options.core_mask)

@@ -278,7 +278,9 @@ def _device_facts(request: JobRequest, result: JobResult) -> list[tuple[str, str
     facts = [("Platform", result.platform)]
     if result.is_measured:
         threads = f"{request.device_threads} thread" + ("s" if request.device_threads > 1 else "")
-        cores = f"core mask {request.core_mask:#x}" if request.core_mask else "any core"
+        cores = (
+            f"core mask {request.core_mask:#x}" if request.core_mask else f"{request.cores} cores"
+        )
         facts = [
             ("Device", f"{request.device}; {request.backend}, {threads}, {cores}"),
             *facts,
