@@ -68,16 +68,31 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that few users turn; their defaults stand in adapt.methods.base.Settings."""
     options = [
         ("--batch", int, "Examples of one training step.  [default: 128]"),
-        ("--short-steps", int, "Training steps of each proposal.  [default: 40]"),
+        ("--short-steps", int, "Training steps of proposals that are tuned.  [default: 30]"),
         ("--short-rate", float, "Learning rate of these.  [default: 0.001]"),
         ("--long-steps", int, "Training steps of the result.  [default: 600]"),
         ("--long-rate", float, "Highest learning rate of these.  [default: 0.003]"),
-        ("--first-step", float, "First tightening, share of the original cost.  [default: 0.05]"),
-        ("--decay", float, "Factor on the tightening, each iteration.  [default: 0.96]"),
+        ("--first-step", float, "First tightening, share of cost.  [default: 0.13, paper 0.05]"),
+        ("--decay", float, "Factor on it, each iteration of netadapt-paper.  [default: 0.96]"),
+        ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 3]"),
+        (
+            "--importance",
+            click.Choice(["l2", "taylor", "fpgm", "activation"]),
+            "Which filters stay.  [default: activation, paper l2]",
+        ),
+        ("--distillation", float, "Share of the loss by the original's outputs.  [default: 0.7]"),
+        ("--temperature", float, "Softens these outputs.  [default: 3]"),
     ]
     for name, kind, text in reversed(options):
         command = click.option(name, type=kind, default=None, help=text)(command)
-    return command
+    off = click.option(
+        "--no-distill",
+        "distillation",
+        flag_value=0.0,
+        type=float,
+        help="Learn from the labels alone.",
+    )
+    return off(command)
 
 
 @main.command()
@@ -103,7 +118,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--method",
-    type=click.Choice(["netadapt", "uniform"]),
+    type=click.Choice(["netadapt", "netadapt-paper", "uniform"]),
     default="netadapt",
     show_default=True,
     help="How the budget is met.",

@@ -150,7 +150,7 @@ def _drive(
     limits: Mapping[str, float] | None = None,
 ) -> Final:
     """One method from its last journalled step to its end; `limits` are those of the budget."""
-    bench = _bench(sitting, settings)
+    bench = _bench(sitting, settings.settled(method.defaults))
     journal = sitting.folder.journal(track)
     last = journal.last()
     if last is None:
@@ -183,6 +183,7 @@ def _bench(sitting: Sitting, settings: Settings) -> Bench:
         network=sitting.network,
         data=sitting.data,
         trainer=sitting.trainer,
+        importance=sitting.importance,
         pricer=sitting.pricer,
         settings=settings,
         seed=sitting.request.seed,

@@ -24,12 +24,14 @@ from adapt.fleet.device import Device, MeasureOptions
 from adapt.job.account import Ledger
 from adapt.job.folder import Conditions, JobFolder
 from adapt.job.request import JobRequest
+from adapt.job.wholes import WholeNetworks
 from adapt.methods.base import State
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.load import Network, load_model
 from adapt.refresh import Refreshed, fill, measure_missing
 from adapt.training.data import Data, DataOptions, load_data
-from adapt.training.finetune import Trainer
+from adapt.training.finetune import Teacher, Trainer
+from adapt.training.importance import Importance
 from lookup_tables.kernel import Platform
 from lookup_tables.store import Store
 
@@ -75,7 +77,8 @@ class Listener(Protocol):
 class Sitting:
     """What one sitting of a job works with.
 
-    `pricer` prices what the budget limits, its latency by `table`.
+    `pricer` prices what the budget limits, its latency by `table` and, of whole networks, by
+    `wholes`.
     """
 
     folder: JobFolder
@@ -83,11 +86,13 @@ class Sitting:
     network: Network
     data: Data
     trainer: Trainer
+    importance: Importance
     store: Store
     device: Device
     options: MeasureOptions
     platform: Platform
     table: TableLatency
+    wholes: WholeNetworks
     pricer: Pricer
     listener: Listener
     ledger: Ledger
@@ -118,9 +123,17 @@ class Sitting:
                 else TableLatency(store, platform, max_error=_MAX_ERROR, kept=folder.prices())
             )
             models = _cost_models(request, store, table, device)
-            pricer = Pricer(network, models, Budget.parse(request.budget).resources)
+            budget = Budget.parse(request.budget)
+            relative = any(each.relative for each in budget.limits if each.resource == "latency")
+            wholes = WholeNetworks(store, platform, network, relative=relative)
+            pricer = Pricer(network, models, budget.resources, wholes)
             elastic = ElasticNetwork(model, network.groups)
-            trainer = Trainer(elastic, data, batch=request.settings.batch)
+            trainer = Trainer(
+                elastic,
+                data,
+                batch=request.settings.batch,
+                teacher=_teacher(request, network),
+            )
         folder.check(Conditions(data_sha256=data.digest, platform=str(platform)))
         return cls(
             folder=folder,
@@ -128,11 +141,13 @@ class Sitting:
             network=network,
             data=data,
             trainer=trainer,
+            importance=Importance(elastic, network.groups, data),
             store=store,
             device=device,
             options=options,
             platform=platform,
             table=table,
+            wholes=wholes,
             pricer=pricer,
             listener=listener,
             ledger=ledger,
@@ -176,6 +191,10 @@ class Sitting:
 
     def _timed(self, lack: Missing) -> Refreshed:
         with self.ledger.timed("measuring"):
+            if lack.wholes:
+                self.listener.notify("timing whole networks on the device")
+                self.wholes.measure(self.device, lack.wholes, self.options)
+                return Refreshed()
             if lack.networks:
                 return self._filled(lack)
             refreshed = measure_missing(
@@ -223,6 +242,14 @@ class Sitting:
             )
 
 
+def _teacher(request: JobRequest, network: Network) -> Teacher | None:
+    """The original network, unless nothing shall be learnt of it."""
+    settings = request.settings
+    if not settings.distillation:
+        return None
+    return Teacher(network.weights, settings.distillation, settings.temperature)
+
+
 def _cost_models(
     request: JobRequest, store: Store, table: TableLatency, device: Device
 ) -> tuple[CostModel, ...]:
@@ -245,7 +272,6 @@ def _read_data(request: JobRequest, input_shape: tuple[int, ...], outputs: int) 
 
 
 def calibration(data: Data) -> list[np.ndarray]:
-    """Training inputs, each with batch 1, from all over the split: folders come class by class."""
-    count = min(_CALIBRATION_EXAMPLES, len(data.train))
-    index = np.linspace(0, len(data.train) - 1, count).round().astype(int)
-    return [example[None] for example in data.prepared(data.train.inputs[index])]
+    """Training inputs, each with batch 1, from all over the split."""
+    inputs = data.train.evenly(_CALIBRATION_EXAMPLES).inputs
+    return [example[None] for example in data.prepared(inputs)]

@@ -1,19 +1,29 @@
-"""NetAdapt (Yang et al., ECCV 2018): remove filters layer by layer, by measured cost.
+"""NetAdapt with many candidates: screened untrained, the best fine-tuned, measured as a whole.
 
-Each iteration tightens the constraint a little. Every group proposes its widest width that meets
-the constraint, keeping the filters of largest magnitude; each proposal is briefly fine-tuned; the
-one with the best hold-out accuracy is the next network. When the budget is met, the result is
-fine-tuned for long.
+Each iteration lowers the cost by a share of what is left, so that the last ends at the budget:
+
+1. Probe: narrow single groups, find the statistics of batch normalisations anew, look at the loss
+   on held-out examples. That tells how sensitive the groups are.
+2. Propose, twice: combinations of groups that win the most cost for the least expected loss, with
+   random doubts about what is expected; screened in the same way, which corrects expectations.
+3. In the last iteration, verify: measure the best whole on the device. Prices are corrected by what
+   they show, and networks proposed again where none is near to the budget and below it.
+4. Tune: fine-tune the few best briefly; the one with the lowest loss is the next network.
+
+`paper.py` is the procedure as published.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from adapt.budget import format_amount
+import numpy as np
+
 from adapt.cost.base import Cost, Missing
-from adapt.errors import BudgetUnreachable
 from adapt.methods.base import (
     Bench,
     Iteration,
@@ -24,39 +34,44 @@ from adapt.methods.base import (
     cost_of,
     finish,
     full_keep,
+    label,
     meets,
     priced,
+    unreachable,
 )
-from adapt.network.groups import Group
-from adapt.training.finetune import Checkpoint
-from adapt.training.importance import magnitudes, strongest
+from adapt.methods.landscape import Landscape, Lost, Widths
+from adapt.methods.memory import Memory, Stage, Trial
+from adapt.methods.widths import levels
+from adapt.training.finetune import Checkpoint, derive_seed
+from adapt.training.importance import Rule, strongest
 
-__all__ = ["NetAdapt", "levels"]
+__all__ = ["NetAdapt"]
 
-# Widths that a group may take: this many to twice as many, evenly spaced. Fewer than all, since
-# each costs measurements and the device steps by tiles anyway.
-_LEVELS = 16
+# Groups that an iteration probes, those first that were not for longest.
+_PROBES = 16
 
-# How many levels below the current width are priced at once: kernels are measured in batches, and
-# a batch of four levels of every group costs little more than one level.
-_LEVELS_AT_ONCE = 4
+# Rounds of proposals in an iteration, and proposals in a round.
+_ROUNDS = 2
+_PER_ROUND = 10
 
-# A constraint that no single group can meet is halved at most this often before any narrower
-# network will do: a staircase may need two groups to give way before the cost falls.
-_HALVINGS = 5
+# How widely the proposals of a round doubt the sensitivities: standard deviations of a lognormal
+# factor. The first takes them as they are.
+_DOUBTS = (0.0, 0.3, 0.6, 1.0)
 
+# Networks measured whole at a time, and how often before the nearest one must do.
+_MEASURED = 3
+_MOST_VERIFIED = 4
 
-@dataclass(frozen=True)
-class _Candidate:
-    group: str
-    width: int
-    cost: Cost
+# Where a network should end, as a share of its limit: measured again at the end it must still be
+# within the limit, and no more than 2 % below.
+_AIM, _HIGHEST, _LOWEST = 0.99, 0.996, 0.98
 
 
 class NetAdapt:
-    """The paper's loop."""
+    """The search described above."""
 
     name = "netadapt"
+    defaults: Mapping[str, Any] = {"first_step": 0.13, "importance": Rule.ACTIVATION}
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The unshrunk network, once the narrowest network is known to meet `limits`."""
@@ -67,173 +82,319 @@ class NetAdapt:
         return begun(bench, limits, original, (0, ""), full_keep(bench.network), original)
 
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
-        """One iteration, or one piece of the long fine-tune."""
+        """One stage of an iteration, or one piece of the long fine-tune."""
         if state.phase is Phase.FINISH:
             return finish(bench, state, checkpoint)
-        current = bench.pricer.price(state.widths)
-        if meets(current, state.limits):
-            return state.model_copy(update={"phase": Phase.FINISH}), Checkpoint(checkpoint.weights)
-        return self._iterate(bench, state, checkpoint, current)
+        if not state.memory and meets(bench.pricer.price(state.widths), state.limits):
+            return _finished(state), Checkpoint(checkpoint.weights)
+        iteration = _Iteration(bench, state, checkpoint, Memory.model_validate(state.memory))
+        match iteration.memory.stage:
+            case Stage.PROBE:
+                return iteration.probe(), checkpoint
+            case Stage.PROPOSE:
+                return iteration.propose(), checkpoint
+            case Stage.VERIFY:
+                return iteration.verify(), checkpoint
+            case Stage.TUNE:
+                return iteration.tune()
 
-    def _iterate(
-        self, bench: Bench, state: State, checkpoint: Checkpoint, current: Cost
-    ) -> tuple[State, Checkpoint]:
-        number = len(state.history)
-        candidates = _candidates(bench, state, current, number)
-        # Magnitudes of the network as it is now: fine-tuning has changed them.
-        importance = magnitudes(checkpoint.weights, bench.network.groups, state.keep)
-        best: tuple[Proposal, dict[str, list[int]], Checkpoint] | None = None
-        proposals: list[Proposal] = []
-        for count, candidate in enumerate(candidates, 1):
-            bench.notify(
-                f"iteration {number}: proposal {count} of {len(candidates)},"
-                f" {candidate.group} to {candidate.width}"
+
+def _finished(state: State) -> State:
+    return state.model_copy(update={"phase": Phase.FINISH, "memory": {}})
+
+
+@dataclass(frozen=True)
+class _Iteration:
+    """One iteration under way."""
+
+    bench: Bench
+    state: State
+    checkpoint: Checkpoint
+    memory: Memory
+
+    @property
+    def number(self) -> int:
+        return len(self.state.history)
+
+    @property
+    def left(self) -> int:
+        """Iterations up to the budget, this one included, each lowering costs by equal factors."""
+        current = self.bench.pricer.price(self.state.widths).values_by_resource
+        limits = self._limits()
+        step = self.bench.settings.first_step
+        assert step is not None
+        gap = max(math.log(current[name] / limit) for name, limit in limits.items())
+        # Not one more for the last percents, which then get a step of their own.
+        return max(1, math.ceil(gap / -math.log(1 - min(step, 0.9)) - 0.25))
+
+    def probe(self) -> State:
+        """Screen the network as it is, and with single groups narrowed."""
+        memory, bench, groups = self.memory, self.bench, self.bench.network.groups.groups
+        if self.left == 1:
+            memory = self._corrected(memory, [self.state.widths])
+        iteration = _Iteration(bench, self.state, self.checkpoint, memory)
+        landscape = iteration.landscape()
+        waiting = sorted(
+            (name for name in (g.name for g in groups) if landscape.options[name]),
+            key=lambda name: memory.probed.get(name, -1),
+        )[:_PROBES]
+        # The option nearest to a part of the way: as deep as it will be cut among others.
+        part = 1.5 / max(1, min(len(groups), 4))
+        probes = {
+            name: min(landscape.options[name], key=lambda o: abs(o.won - part)).width
+            for name in waiting
+        }
+        base = iteration._screen(self.state.widths, "the network as it is")
+        memory = memory.model_copy(update={"base_loss": base.loss})
+        shares = iteration._shares()
+        sensitivities = dict(memory.sensitivities)
+        for count, (name, width) in enumerate(probes.items(), 1):
+            trial = iteration._screen(
+                {**self.state.widths, name: width}, f"probe {count} of {len(probes)}"
             )
-            chosen = strongest(
-                importance, state.keep, candidate.group, candidate.width, bench.network.groups
+            share = max(shares[name][width], 1e-9)
+            sensitivities[name] = max(trial.loss - base.loss, 1e-3) / share
+        return iteration._with(
+            memory.model_copy(
+                update={
+                    "stage": Stage.PROPOSE,
+                    "sensitivities": sensitivities,
+                    "probed": {**memory.probed, **dict.fromkeys(probes, self.number)},
+                }
             )
-            keep = {**state.keep, candidate.group: chosen}
-            trained = bench.trained(keep, checkpoint, state.keep, number, candidate.group)
-            score = bench.trainer.score(trained.weights, bench.data.holdout)
-            proposal = Proposal(
-                group=candidate.group,
-                width=candidate.width,
-                cost=priced(candidate.cost),
-                accuracy=score.accuracy,
-                loss=score.loss,
+        )
+
+    def propose(self) -> State:
+        """Screen a round of proposals, and learn from them how sensitive the groups are."""
+        landscape, memory, shares = self.landscape(), self.memory, self._shares()
+        proposals = self._proposals(landscape, shares)
+        for count, widths in enumerate(proposals, 1):
+            trial = self._screen(
+                widths,
+                f"proposal {memory.rounds * _PER_ROUND + count} of {_ROUNDS * _PER_ROUND}",
+                landscape.cost(widths),
+            )
+            removed = {name: shares[name][w] for name, w in widths.items() if w in shares[name]}
+            memory = memory.learnt(removed, trial.loss - memory.base_loss)
+            memory = memory.model_copy(update={"trials": [*memory.trials, trial]})
+        rounds = memory.rounds + 1
+        stage = memory.stage
+        if rounds == _ROUNDS:
+            stage = Stage.VERIFY if self.left == 1 else Stage.TUNE
+        return self._with(memory.model_copy(update={"rounds": rounds, "stage": stage}))
+
+    def verify(self) -> State:
+        """Measure the best; go on with those near the limits and below, or propose again."""
+        memory = self.memory
+        best = sorted(memory.trials, key=lambda t: t.loss)[:_MEASURED]
+        costs = _all(self.bench, [trial.widths for trial in best])
+        trials = [
+            trial.model_copy(update={"measured": priced(cost)})
+            for trial, cost in zip(best, costs, strict=True)
+        ]
+        used = [self._used(cost) for cost in costs]
+        good = [t for t, u in zip(trials, used, strict=True) if _LOWEST <= u <= _HIGHEST]
+        memory = self._corrected(memory, [trial.widths for trial in best])
+        memory = memory.model_copy(update={"verified": memory.verified + 1})
+        if not good and memory.verified >= _MOST_VERIFIED:
+            fitting = [t for t, u in zip(trials, used, strict=True) if u <= 1.0]
+            good = fitting or [trials[used.index(min(used))]]
+        if good:
+            others = [t for t in memory.trials if t.widths not in [g.widths for g in good]]
+            return self._with(
+                memory.model_copy(update={"stage": Stage.TUNE, "trials": [*good, *others]})
+            )
+        return self._with(
+            memory.model_copy(update={"stage": Stage.PROPOSE, "rounds": 0, "trials": []})
+        )
+
+    def tune(self) -> tuple[State, Checkpoint]:
+        """Fine-tune the best proposals briefly; the one of least loss is the next network."""
+        bench, settings = self.bench, self.bench.settings
+        measured = [trial for trial in self.memory.trials if trial.measured]
+        eligible = sorted(measured or self.memory.trials, key=lambda t: t.loss)
+        finalists = eligible[: settings.finalists]
+        best: tuple[float, Trial, Proposal, Checkpoint, dict[str, list[int]]] | None = None
+        proposals = [self._proposal(t) for t in self.memory.trials if t not in finalists]
+        for count, trial in enumerate(finalists, 1):
+            bench.notify(f"iteration {self.number}: tuning {count} of {len(finalists)}")
+            keep = self._keep(trial.widths)
+            trained = bench.trained(
+                keep, self.checkpoint, self.state.keep, self.number, *trial.widths.values()
+            )
+            trained = Checkpoint(bench.trainer.renewed(trained.weights))
+            score = bench.trainer.score(trained.weights, bench.holdout)
+            proposal = self._proposal(trial).model_copy(
+                update={
+                    "accuracy": score.accuracy,
+                    "loss": score.loss,
+                    "steps": settings.short_steps,
+                }
             )
             proposals.append(proposal)
-            if best is None or _better(proposal, best[0]):
-                best = proposal, keep, trained
-        assert best is not None  # `_candidates` gives one or more.
-        return _chosen(state, number, best, proposals, bench.settings.short_steps), best[2]
+            if best is None or score.loss < best[0]:
+                best = score.loss, trial, proposal, trained, keep
+        assert best is not None
+        _, trial, winner, trained, keep = best
+        point = Iteration(
+            number=self.number,
+            group=label(winner.widths),
+            keep=keep,
+            cost=trial.cost,
+            accuracy=winner.accuracy,
+            loss=winner.loss,
+            proposals=[p.model_copy(update={"chosen": p == winner}) for p in proposals],
+            measured=trial.measured,
+        )
+        memory = Memory(
+            sensitivities=self.memory.sensitivities,
+            probed=self.memory.probed,
+            corrections=self.memory.corrections,
+        )
+        state = self.state.model_copy(
+            update={
+                "keep": keep,
+                "history": [*self.state.history, point],
+                "steps_trained": self.state.steps_trained + settings.short_steps,
+                "memory": memory.model_dump(mode="json"),
+            }
+        )
+        return (_finished(state) if self.left == 1 else state), trained
 
-
-def _chosen(
-    state: State,
-    number: int,
-    best: tuple[Proposal, dict[str, list[int]], Checkpoint],
-    proposals: list[Proposal],
-    steps: int,
-) -> State:
-    winner, keep, _ = best
-    iteration = Iteration(
-        number=number,
-        group=winner.group,
-        keep=keep,
-        cost=winner.cost,
-        accuracy=winner.accuracy,
-        loss=winner.loss,
-        proposals=proposals,
-    )
-    return state.model_copy(
-        update={
-            "keep": keep,
-            "history": [*state.history, iteration],
-            "steps_trained": state.steps_trained + steps,
+    def landscape(self) -> Landscape:
+        """Ways from the network as it is to this iteration's goal."""
+        current = self.bench.pricer.price(self.state.widths).values_by_resource
+        left = self.left
+        goal = {
+            name: min(max(current[name], limit), limit * (current[name] / limit) ** (1 - 1 / left))
+            for name, limit in self._limits().items()
         }
-    )
+        groups = self.bench.network.groups.groups
+        return Landscape(groups, self.state.widths, goal, self.bench.pricer.price)
+
+    def _limits(self) -> dict[str, float]:
+        """The limits as prices have to meet them, so that measurements meet the budget's."""
+        return {
+            name: limit * (_AIM / self.memory.corrections[name])
+            if name in self.memory.corrections
+            else limit
+            for name, limit in self.state.limits.items()
+        }
+
+    def _corrected(self, memory: Memory, versions: Sequence[Mapping[str, int]]) -> Memory:
+        """With corrections from whole networks of these widths."""
+        measured = _all(self.bench, versions)
+        predicted = [self.bench.pricer.price(widths) for widths in versions]
+        corrections = {
+            name: statistics.median(
+                m[name].value / p[name].value for m, p in zip(measured, predicted, strict=True)
+            )
+            for name in self.state.limits
+            if name in self.bench.pricer.measurable
+        }
+        return memory.model_copy(update={"corrections": corrections})
+
+    def _used(self, cost: Cost) -> float:
+        """The largest share of its limit that `cost` uses, of measured resources."""
+        names = [n for n in self.state.limits if n in self.bench.pricer.measurable]
+        return max((cost[n].value / self.state.limits[n] for n in names), default=_AIM)
+
+    def _proposals(
+        self, landscape: Landscape, shares: Mapping[str, Mapping[int, float]]
+    ) -> list[Widths]:
+        """Widths that reach the goal and were not screened yet, at least one in the first round."""
+        seen = [trial.widths for trial in self.memory.trials]
+        found: list[Widths] = []
+        missing: list[Missing] = []
+        for source in self._sources(landscape, shares):
+            try:
+                widths = source()
+            except Missing as lack:
+                missing.append(lack)
+                continue
+            if widths not in seen and widths not in found and landscape.meets(widths):
+                found.append(widths)
+        if missing:
+            raise Missing.together(missing)
+        if not found and not seen:
+            raise unreachable(landscape.cost(landscape.scaled()), self.state.limits)
+        return found[:_PER_ROUND]
+
+    def _sources(
+        self, landscape: Landscape, shares: Mapping[str, Mapping[int, float]]
+    ) -> Iterator[Any]:
+        """Functions that each make one proposal."""
+        memory = self.memory
+
+        def expected(group: str, width: int) -> float:
+            return memory.lost(group, shares[group].get(width, 0.0))
+
+        for count in range(_PER_ROUND):
+            doubts = self._doubts(count)
+            yield lambda lost=_doubted(expected, doubts): landscape.greedy(lost)
+        if memory.rounds == 0:
+            yield lambda: landscape.refunded(landscape.scaled(), expected)
+            for widths in landscape.alone():
+                yield lambda widths=widths: widths
+
+    def _doubts(self, count: int) -> dict[str, float]:
+        seed = derive_seed(self.bench.seed, self.number, self.memory.rounds,
+                           self.memory.verified, count)  # fmt: skip
+        spread = _DOUBTS[count % len(_DOUBTS)]
+        factors = np.random.default_rng(seed).lognormal(0.0, spread, len(self.state.keep))
+        return dict(zip(self.state.keep, factors.tolist(), strict=True))
+
+    def _shares(self) -> dict[str, dict[int, float]]:
+        """For each group, the share of its importance that is lost at each narrower width."""
+        importance = self.bench.important(self.checkpoint, self.state.keep)
+        shares = {}
+        for group in self.bench.network.groups.groups:
+            values = importance[group.filters[np.asarray(self.state.keep[group.name])]]
+            lost = np.cumsum(np.sort(values)) / max(values.sum(), 1e-30)
+            shares[group.name] = {
+                len(values) - 1 - number: float(share) for number, share in enumerate(lost)
+            }
+        return shares
+
+    def _keep(self, widths: Mapping[str, int]) -> dict[str, list[int]]:
+        importance = self.bench.important(self.checkpoint, self.state.keep)
+        groups, keep = self.bench.network.groups, self.state.keep
+        return {n: strongest(importance, keep, n, width, groups) for n, width in widths.items()}
+
+    def _screen(self, widths: Widths, what: str, cost: Cost | None = None) -> Trial:
+        """The network of `widths`, cut and with new statistics, but not trained."""
+        self.bench.notify(f"iteration {self.number}: {what}")
+        weights = self.bench.cut(self._keep(widths), self.checkpoint, self.state.keep)
+        score = self.bench.trainer.screened(weights)
+        record = {} if cost is None else priced(cost)
+        return Trial(widths=widths, cost=record, accuracy=score.accuracy, loss=score.loss)
+
+    def _proposal(self, trial: Trial) -> Proposal:
+        before = self.state.widths
+        return Proposal(
+            widths={name: w for name, w in trial.widths.items() if w != before[name]},
+            cost=trial.cost,
+            accuracy=trial.accuracy,
+            loss=trial.loss,
+        )
+
+    def _with(self, memory: Memory) -> State:
+        return self.state.model_copy(update={"memory": memory.model_dump(mode="json")})
 
 
-def _better(left: Proposal, right: Proposal) -> bool:
-    """Higher accuracy; of equals the lower loss."""
-    return (left.accuracy, -left.loss) > (right.accuracy, -right.loss)
+def _doubted(expected: Lost, doubts: Mapping[str, float]) -> Lost:
+    return lambda group, width: expected(group, width) * doubts[group]
 
 
-def levels(group: Group) -> list[int]:
-    """The widths that `group` may take, ascending, its full width last."""
-    step = max(1, group.width // _LEVELS)
-    return sorted({*range(max(step, group.least), group.width, step), group.width})
-
-
-def unreachable(least: Cost, limits: Mapping[str, float]) -> BudgetUnreachable:
-    """The error for a budget that even the cheapest network, of cost `least`, exceeds."""
-    lacking = [
-        f"{name} {format_amount(name, least[name].value)} at the least,"
-        f" {format_amount(name, limit)} asked for"
-        for name, limit in limits.items()
-        if least[name].value > limit
-    ]
-    return BudgetUnreachable(
-        f"the budget cannot be met: {'; '.join(lacking)}",
-        "Raise the budget, or start from a smaller architecture.",
-    )
-
-
-def _candidates(bench: Bench, state: State, current: Cost, number: int) -> list[_Candidate]:
-    """For every group that has one, its widest width that meets this iteration's constraint.
-
-    At least one candidate. Raises Missing with what all groups together lack, and
-    BudgetUnreachable where every group is at its narrowest, which `start` rules out unless prices
-    have changed since.
-    """
-    settings = bench.settings
-    share = settings.first_step * settings.decay ** (number - 1)
-    for halving in range(_HALVINGS + 1):
-        constraint = _constraint(state, current, share * 0.5**halving)
-        found = _widest(bench, state, constraint)
-        if found:
-            return found
-    found = list(_one_level_less(bench, state))
-    if not found:
-        raise unreachable(current, state.limits)
-    return found
-
-
-def _constraint(state: State, current: Cost, share: float) -> dict[str, float]:
-    """This iteration's limits: a step tighter than the current cost, but not below the budget."""
-    original = cost_of(state.original).values_by_resource
-    return {
-        name: max(limit, current[name].value - share * original[name])
-        for name, limit in state.limits.items()
-    }
-
-
-def _widest(bench: Bench, state: State, constraint: Mapping[str, float]) -> list[_Candidate]:
-    found: list[_Candidate] = []
+def _all(bench: Bench, versions: Sequence[Mapping[str, int]]) -> list[Cost]:
+    """What the networks cost as measured whole; Missing for all of them together."""
     missing: list[Missing] = []
-    for group in bench.network.groups.groups:
+    costs: list[Cost] = []
+    for widths in versions:
         try:
-            candidate = _widest_of(bench, state, group, constraint)
-        except Missing as lack:
-            missing.append(lack)
-        else:
-            found += [candidate] if candidate else []
-    if missing:
-        raise Missing.together(missing)
-    return found
-
-
-def _widest_of(
-    bench: Bench, state: State, group: Group, constraint: Mapping[str, float]
-) -> _Candidate | None:
-    below = [w for w in reversed(levels(group)) if w < state.widths[group.name]]
-    for first in range(0, len(below), _LEVELS_AT_ONCE):
-        priced_widths = _priced(bench, state, group, below[first : first + _LEVELS_AT_ONCE])
-        for width, cost in priced_widths:
-            if meets(cost, constraint):
-                return _Candidate(group.name, width, cost)
-    return None
-
-
-def _priced(bench: Bench, state: State, group: Group, widths: list[int]) -> list[tuple[int, Cost]]:
-    """Cost of the network with `group` at each of `widths`; Missing for all of them together."""
-    costs: list[tuple[int, Cost]] = []
-    missing: list[Missing] = []
-    for width in widths:
-        try:
-            costs.append((width, bench.pricer.price({**state.widths, group.name: width})))
+            costs.append(bench.pricer.measured(widths))
         except Missing as lack:
             missing.append(lack)
     if missing:
         raise Missing.together(missing)
     return costs
-
-
-def _one_level_less(bench: Bench, state: State) -> Iterator[_Candidate]:
-    """Every group one level narrower, whatever that does to the cost."""
-    for group in bench.network.groups.groups:
-        below = [w for w in levels(group) if w < state.widths[group.name]]
-        if below:
-            for width, cost in _priced(bench, state, group, below[-1:]):
-                yield _Candidate(group.name, width, cost)

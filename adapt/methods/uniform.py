@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from adapt.cost.base import Cost
 from adapt.methods.base import (
@@ -13,12 +14,12 @@ from adapt.methods.base import (
     finish,
     full_keep,
     meets,
+    unreachable,
 )
-from adapt.methods.netadapt import unreachable
 from adapt.network import shrink
 from adapt.network.load import Network
 from adapt.training.finetune import Checkpoint
-from adapt.training.importance import magnitudes, strongest
+from adapt.training.importance import Rule, strongest
 
 __all__ = ["Uniform"]
 
@@ -30,13 +31,14 @@ class Uniform:
     """The largest width multiplier that meets the budget, then the long fine-tune."""
 
     name = "uniform"
+    defaults: Mapping[str, Any] = {"importance": Rule.L2}
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The widest uniformly scaled network within `limits`."""
         part, cost = _largest(bench, limits)
         network = bench.network
         keep = full_keep(network)
-        importance = magnitudes(network.weights, network.groups, keep)
+        importance = bench.important(Checkpoint(network.weights), keep)
         keep = {
             name: strongest(importance, keep, name, width, network.groups)
             for name, width in _scaled(network, part).items()
