@@ -85,14 +85,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ]
     for name, kind, text in reversed(options):
         command = click.option(name, type=kind, default=None, help=text)(command)
-    off = click.option(
-        "--no-distill",
-        "distillation",
-        flag_value=0.0,
-        type=float,
-        help="Learn from the labels alone.",
-    )
-    return off(command)
+    return command
 
 
 @main.command()
@@ -204,6 +197,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--tables", type=click.Path(path_type=Path), default=None, help=_TABLES_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+@click.option("--no-distill", is_flag=True, help="Learn from the labels alone: --distillation 0.")
 @_training_options
 def run(**options: Any) -> None:
     """Adapt a network to a budget."""
@@ -252,6 +246,8 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
     from adapt.methods.base import Settings
 
     turned = {name: options[name] for name in Settings.model_fields if options[name] is not None}
+    if options["no_distill"]:
+        turned["distillation"] = 0.0
     # Those options that are fields of the request as they stand.
     plain = {name: options[name] for name in JobRequest.model_fields if name in options}
     derived = {

@@ -47,7 +47,7 @@ class Watcher:
 
     def advanced(self, track: str, state: State) -> None:
         """One step is complete: a line where it was an iteration's last, or trained."""
-        standing = state.phase, len(state.history), state.long_steps_done
+        standing = state.phase, state.history[-1].number if state.history else 0, state.long_steps_done
         if not state.history or self._standing.get(track) == standing:
             return
         self._standing[track] = standing

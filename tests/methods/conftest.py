@@ -20,9 +20,11 @@ from adapt.cost import Amount, Cost, CostModel, MacCount, Missing, Origin
 from adapt.cost.pricer import Pricer
 from adapt.methods import METHODS
 from adapt.methods.base import Bench, Phase, Settings, State
+from adapt.network.elastic import ElasticNetwork
 from adapt.network.load import Network
 from adapt.training.data import Data
 from adapt.training.finetune import Checkpoint, Trainer
+from adapt.training.importance import Importance
 from lookup_tables.kernel import Kernel
 
 # Of 135 examples held out: so few that proposals are often equally accurate.
@@ -76,6 +78,13 @@ class Counted:
         self.asked += 1
         return self._trainer.score(*arguments)
 
+    def screened(self, *arguments: Any) -> Any:
+        self.asked += 1
+        return self._trainer.screened(*arguments)
+
+    def renewed(self, *arguments: Any) -> Any:
+        return self._trainer.renewed(*arguments)
+
 
 @dataclass
 class Run:
@@ -118,10 +127,13 @@ class Driver:
     network: Network
     data: Data
     trainer: Trainer
+    importance: Importance
     lines: list[str] = field(default_factory=list)
 
-    def bench(self, resources: Iterable[str], model: CostModel, **settings: Any) -> Bench:
-        """A bench that prices `resources`, latency by `model`."""
+    def bench(
+        self, name: str, resources: Iterable[str], model: CostModel, **settings: Any
+    ) -> Bench:
+        """A bench for the method `name` that prices `resources`, latency by `model`."""
         turned = {"short_steps": 2, "long_steps": 120, "first_step": 0.15, **settings}
         models = (model, MacCount())
         counted: Any = Counted(self.trainer)
@@ -129,8 +141,9 @@ class Driver:
             network=self.network,
             data=self.data,
             trainer=counted,
+            importance=self.importance,
             pricer=Pricer(self.network, models, resources),
-            settings=Settings(**turned),
+            settings=Settings(**turned).settled(METHODS[name].defaults),
             seed=3,
             notify=self.lines.append,
         )
@@ -138,7 +151,7 @@ class Driver:
     def run(self, name: str, *budget: str, model: CostModel | None = None, **settings: Any) -> Run:
         """The method `name` from its start to its end; latency by `model`, a staircase if None."""
         parsed, method, model = Budget.parse(budget), METHODS[name], model or Staircase()
-        bench = self.bench(parsed.resources, model, **settings)
+        bench = self.bench(name, parsed.resources, model, **settings)
         run = Run(bench, model)
         run.original = run.price({})
         run.limits = parsed.resolve(run.original.values_by_resource)
@@ -153,4 +166,6 @@ class Driver:
 @pytest.fixture(scope="session")
 def driver(digits_network: Network, digits_data: Data, digits_trainer: Trainer) -> Driver:
     few = replace(digits_data, holdout=digits_data.holdout.take(np.arange(HOLDOUT)))
-    return Driver(digits_network, few, digits_trainer)
+    elastic = ElasticNetwork(digits_network.model, digits_network.groups)
+    importance = Importance(elastic, digits_network.groups, few)
+    return Driver(digits_network, few, digits_trainer, importance)

@@ -12,7 +12,8 @@ from adapt.budget import within
 from adapt.cost import Amount, Cost, MacCount, Origin
 from adapt.errors import BudgetUnreachable
 from adapt.methods.base import cost_of
-from adapt.methods.netadapt import NetAdapt, levels
+from adapt.methods.paper import NetAdaptPaper
+from adapt.methods.widths import levels
 from adapt.network.groups import Group
 from adapt.training.importance import magnitudes
 from lookup_tables.kernel import Kernel
@@ -91,12 +92,12 @@ def halvings_of(run: Any, number: int) -> int:
 def test_proposals_are_the_widest_that_meet_the_schedule(
     driver: Any, budget: list[str], settings: dict[str, float]
 ) -> None:
-    run = driver.run("netadapt", *budget, long_steps=0, short_steps=1, **settings)
+    run = driver.run("netadapt-paper", *budget, long_steps=0, short_steps=1, **settings)
     assert len(run.state.history) > 2
     halvings = []
     for point in run.state.history[1:]:
         halvings.append(halvings_of(run, point.number))
-        proposed = {p.group: p.width for p in point.proposals}
+        proposed = {name: w for p in point.proposals for name, w in p.widths.items()}
         assert proposed == widest(run, point.number, halvings[-1])
         assert point.widths == {**run.state.history[point.number - 1].widths,
                                 point.group: proposed[point.group]}  # fmt: skip
@@ -107,7 +108,7 @@ def test_proposals_are_the_widest_that_meet_the_schedule(
 
 
 def test_the_best_proposal_wins(driver: Any) -> None:
-    run = driver.run("netadapt", "macs=40%", long_steps=0, first_step=0.08)
+    run = driver.run("netadapt-paper", "macs=40%", long_steps=0, first_step=0.08)
     ties = 0
     for point in run.state.history[1:]:
         ranked = sorted(point.proposals, key=lambda p: (-p.accuracy, p.loss))
@@ -123,7 +124,7 @@ def test_the_best_proposal_wins(driver: Any) -> None:
 
 
 def test_the_weakest_filters_go(driver: Any) -> None:
-    run = driver.run("netadapt", "macs=85%", long_steps=0, first_step=0.15)
+    run = driver.run("netadapt-paper", "macs=85%", long_steps=0, first_step=0.15)
     groups = run.bench.network.groups
     importance = magnitudes(run.bench.network.weights, groups, {})
     point = run.state.history[1]
@@ -133,7 +134,7 @@ def test_the_weakest_filters_go(driver: Any) -> None:
 
 
 def test_later_choices_are_by_the_weights_as_they_are_then(driver: Any) -> None:
-    run = driver.run("netadapt", "macs=70%", long_steps=0, first_step=0.1, short_rate=0.01)
+    run = driver.run("netadapt-paper", "macs=70%", long_steps=0, first_step=0.1, short_rate=0.01)
     groups = run.bench.network.groups
     for (before, checkpoint), (after, _) in zip(run.journal, run.journal[1:], strict=False):
         if len(after.history) == len(before.history):
@@ -146,7 +147,7 @@ def test_later_choices_are_by_the_weights_as_they_are_then(driver: Any) -> None:
 
 
 def test_where_no_group_alone_can_lower_the_cost(driver: Any) -> None:
-    run = driver.run("netadapt", "latency=60%", model=Bottleneck(), short_steps=1, long_steps=0)
+    run = driver.run("netadapt-paper", "latency=60%", model=Bottleneck(), short_steps=1, long_steps=0)
     latency = [cost_of(p.cost)["latency"].value for p in run.state.history]
     assert latency[0] == latency[1] == 96  # Two groups are equally wide: one step lowers nothing.
     assert latency[-1] <= 0.6 * 96
@@ -154,35 +155,35 @@ def test_where_no_group_alone_can_lower_the_cost(driver: Any) -> None:
     full = run.bench.network.widths
     first = run.state.history[1]
     assert halvings_of(run, 1) == 6
-    assert {p.group: p.width for p in first.proposals} == {
+    assert {name: w for p in first.proposals for name, w in p.widths.items()} == {
         g.name: levels(g)[-2] for g in run.bench.network.groups.groups
     }
     assert sum(full[name] != width for name, width in first.widths.items()) == 1
 
 
 def test_the_least_cost_is_named(driver: Any) -> None:
-    bench = driver.bench(["macs"], MacCount())
+    bench = driver.bench("netadapt-paper", ["macs"], MacCount())
     network = bench.network
     narrowest = {group.name: levels(group)[0] for group in network.groups.groups}
     least = bench.pricer.price(narrowest)["macs"].value
     original = bench.pricer.price({})
-    state = NetAdapt().start(bench, {"macs": least}, original)
+    state = NetAdaptPaper().start(bench, {"macs": least}, original)
     assert state.limits == {"macs": least}
     with pytest.raises(BudgetUnreachable, match=rf"macs {least / 1e3:.1f} k at the least"):
-        NetAdapt().start(bench, {"macs": least - 1}, original)
+        NetAdaptPaper().start(bench, {"macs": least - 1}, original)
 
 
 def test_prices_that_rose_since_the_start(driver: Any) -> None:
-    run = driver.run("netadapt", "macs=80%", short_steps=0, long_steps=0, first_step=0.4)
+    run = driver.run("netadapt-paper", "macs=80%", short_steps=0, long_steps=0, first_step=0.4)
     state, checkpoint = run.journal[0]
     narrowest = {g.name: list(range(levels(g)[0])) for g in run.bench.network.groups.groups}
     stuck = state.model_copy(update={"keep": narrowest, "limits": {"macs": 1.0}})
     with pytest.raises(BudgetUnreachable, match="asked for"):
-        NetAdapt().step(run.bench, stuck, checkpoint)
+        NetAdaptPaper().step(run.bench, stuck, checkpoint)
 
 
 def test_every_proposal_has_a_seed_of_its_own(driver: Any) -> None:
-    run = driver.run("netadapt", "macs=70%", short_steps=1, long_steps=1)
+    run = driver.run("netadapt-paper", "macs=70%", short_steps=1, long_steps=1)
     seeds = run.bench.trainer.seeds
     assert len(seeds) == 1 + sum(len(point.proposals) for point in run.state.history)
     assert len(set(seeds)) == len(seeds)
@@ -190,7 +191,7 @@ def test_every_proposal_has_a_seed_of_its_own(driver: Any) -> None:
 
 def test_progress_is_told(driver: Any) -> None:
     driver.lines.clear()
-    run = driver.run("netadapt", "macs=80%", short_steps=0, long_steps=150, first_step=0.3)
+    run = driver.run("netadapt-paper", "macs=80%", short_steps=0, long_steps=150, first_step=0.3)
     first = [line for line in driver.lines if line.startswith("iteration 1: proposal ")]
     assert len(first) == len(run.state.history[1].proposals)
     assert driver.lines[-2:] == [
