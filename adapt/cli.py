@@ -75,11 +75,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ("--first-step", float, "First tightening, share of cost.  [default: 0.13, paper 0.05]"),
         ("--decay", float, "Factor on it, each iteration of netadapt-paper.  [default: 0.96]"),
         ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 3]"),
+        ("--settling-steps", int, "Further steps of the best of these.  [default: 100]"),
         (
             "--importance",
             click.Choice(["l2", "taylor", "fpgm", "activation"]),
             "Which filters stay.  [default: activation, paper l2]",
         ),
+        ("--compensate/--no-compensate", bool, "Filters that stay stand in for those that go."),
         ("--distillation", float, "Share of the loss by the original's outputs.  [default: 0.7]"),
         ("--temperature", float, "Softens these outputs.  [default: 3]"),
     ]

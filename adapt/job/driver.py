@@ -184,6 +184,7 @@ def _bench(sitting: Sitting, settings: Settings) -> Bench:
         data=sitting.data,
         trainer=sitting.trainer,
         importance=sitting.importance,
+        activations=sitting.activations,
         pricer=sitting.pricer,
         settings=settings,
         seed=sitting.request.seed,

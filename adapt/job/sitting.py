@@ -29,6 +29,7 @@ from adapt.methods.base import State
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.load import Network, load_model
 from adapt.refresh import Refreshed, fill, measure_missing
+from adapt.training.activations import Activations
 from adapt.training.data import Data, DataOptions, load_data
 from adapt.training.finetune import Teacher, Trainer
 from adapt.training.importance import Importance
@@ -87,6 +88,7 @@ class Sitting:
     data: Data
     trainer: Trainer
     importance: Importance
+    activations: Activations
     store: Store
     device: Device
     options: MeasureOptions
@@ -128,6 +130,7 @@ class Sitting:
             wholes = WholeNetworks(store, platform, network, relative=relative)
             pricer = Pricer(network, models, budget.resources, wholes)
             elastic = ElasticNetwork(model, network.groups)
+            activations = Activations(elastic, network.groups, data)
             trainer = Trainer(
                 elastic,
                 data,
@@ -141,7 +144,8 @@ class Sitting:
             network=network,
             data=data,
             trainer=trainer,
-            importance=Importance(elastic, network.groups, data),
+            importance=Importance(elastic, network.groups, data, activations),
+            activations=activations,
             store=store,
             device=device,
             options=options,

@@ -22,6 +22,8 @@ from adapt.cost.pricer import Pricer
 from adapt.errors import BudgetUnreachable
 from adapt.network import shrink
 from adapt.network.load import Network
+from adapt.training.activations import Activations
+from adapt.training.compensation import compensated
 from adapt.training.data import Data, Split
 from adapt.training.finetune import Checkpoint, Schedule, Trainer, derive_seed
 from adapt.training.importance import Importance, Rule
@@ -61,7 +63,8 @@ class Settings(BaseModel):
     Steps are optimiser steps of `batch` examples; the learning rates are the highest of their
     phase. `first_step` is the first iteration's tightening as a share of the original cost, which
     `netadapt-paper` multiplies by `decay` in each iteration (the paper uses a few percent and
-    0.96-0.98). `finalists` are the proposals of an iteration that are fine-tuned. `distillation`
+    0.96-0.98). `finalists` are the proposals of an iteration that are fine-tuned, of which the best is for
+    `settling_steps` more. With `compensate`, filters that stay stand in for those that go. `distillation`
     is the share of the loss that is about the original network's outputs, softened by
     `temperature`. None is for what the method finds best; see `settled`.
     """
@@ -76,7 +79,9 @@ class Settings(BaseModel):
     first_step: float | None = Field(default=None, gt=0, le=1)
     decay: float = Field(default=0.96, gt=0, le=1)
     finalists: int = Field(default=3, ge=1, le=100)
+    settling_steps: int = Field(default=100, ge=0, le=100_000)
     importance: Rule | None = None
+    compensate: bool | None = None
     distillation: float = Field(default=0.7, ge=0, le=1)
     temperature: float = Field(default=3.0, ge=1, le=100)
 
@@ -174,6 +179,7 @@ class Bench:
     data: Data
     trainer: Trainer
     importance: Importance
+    activations: Activations
     pricer: Pricer
     settings: Settings
     seed: int
@@ -191,7 +197,11 @@ class Bench:
 
     def cut(self, keep: shrink.Keep, start: Checkpoint, current: shrink.Keep) -> shrink.Weights:
         """The weights of `start`, whose network has `current` filters, cut to `keep`."""
-        return shrink.slice_weights(start.weights, self.network.groups, keep, current)
+        weights, groups = start.weights, self.network.groups
+        if self.settings.compensate:
+            readers, moments = self.activations.readers, self.activations.of(weights)
+            weights = compensated(weights, groups, readers, moments, keep, current)
+        return shrink.slice_weights(weights, groups, keep, current)
 
     def trained(
         self, keep: shrink.Keep, start: Checkpoint, current: shrink.Keep, *seed_parts: object

@@ -118,6 +118,24 @@ class Landscape:
             low, high = (low, middle) if self.meets(self._lowered(middle)) else (middle, high)
         return self._lowered(high)
 
+    def mended(self, widths: Widths, lost: Lost) -> Widths:
+        """`widths`, which nearly reach the goal, changed as little as makes them do so."""
+        while not self.meets(widths):
+            narrower = [
+                {**widths, name: max(below)}
+                for name, width in widths.items()
+                if (below := [o.width for o in self.options[name] if o.width < width])
+            ]
+            if not narrower:
+                return self.refunded(self.scaled(), lost)
+
+            def ratio(other: Widths, widths: Widths = widths) -> float:
+                more = sum(lost(n, other[n]) - lost(n, w) for n, w in widths.items())
+                return (self.won(other) - self.won(widths)) / max(more, _LEAST_LOST)
+
+            widths = max(narrower, key=ratio)
+        return self.refunded(widths, lost)
+
     def refunded(self, widths: Widths, lost: Lost) -> Widths:
         """`widths` with groups widened again, those first that lost most, while the goal is met."""
         full: set[str] = set()

@@ -42,7 +42,7 @@ from adapt.methods.base import (
 from adapt.methods.landscape import Landscape, Lost, Widths
 from adapt.methods.memory import Memory, Stage, Trial
 from adapt.methods.widths import levels
-from adapt.training.finetune import Checkpoint, derive_seed
+from adapt.training.finetune import Checkpoint, Schedule, derive_seed
 from adapt.training.importance import Rule, strongest
 
 __all__ = ["NetAdapt"]
@@ -58,9 +58,9 @@ _PER_ROUND = 10
 # factor. The first takes them as they are.
 _DOUBTS = (0.0, 0.3, 0.6, 1.0)
 
-# Networks measured whole at a time, and how often before the nearest one must do.
+# Networks that are measured whole, and how often they are changed before the nearest must do.
 _MEASURED = 3
-_MOST_VERIFIED = 4
+_MOST_VERIFIED = 3
 
 # Where a network should end, as a share of its limit: measured again at the end it must still be
 # within the limit, and no more than 2 % below.
@@ -71,7 +71,11 @@ class NetAdapt:
     """The search described above."""
 
     name = "netadapt"
-    defaults: Mapping[str, Any] = {"first_step": 0.13, "importance": Rule.ACTIVATION}
+    defaults: Mapping[str, Any] = {
+        "first_step": 0.13,
+        "importance": Rule.ACTIVATION,
+        "compensate": True,
+    }
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The unshrunk network, once the narrowest network is known to meet `limits`."""
@@ -184,29 +188,45 @@ class _Iteration:
         return self._with(memory.model_copy(update={"rounds": rounds, "stage": stage}))
 
     def verify(self) -> State:
-        """Measure the best; go on with those near the limits and below, or propose again."""
+        """Measure the best; those that are not just below the limits are changed until they are."""
         memory = self.memory
-        best = sorted(memory.trials, key=lambda t: t.loss)[:_MEASURED]
+        best = sorted(memory.trials, key=lambda trial: trial.loss)[:_MEASURED]
         costs = _all(self.bench, [trial.widths for trial in best])
+        used = [self._used(cost) for cost in costs]
         trials = [
             trial.model_copy(update={"measured": priced(cost)})
             for trial, cost in zip(best, costs, strict=True)
         ]
-        used = [self._used(cost) for cost in costs]
-        good = [t for t, u in zip(trials, used, strict=True) if _LOWEST <= u <= _HIGHEST]
-        memory = self._corrected(memory, [trial.widths for trial in best])
-        memory = memory.model_copy(update={"verified": memory.verified + 1})
-        if not good and memory.verified >= _MOST_VERIFIED:
-            fitting = [t for t, u in zip(trials, used, strict=True) if u <= 1.0]
-            good = fitting or [trials[used.index(min(used))]]
-        if good:
-            others = [t for t in memory.trials if t.widths not in [g.widths for g in good]]
-            return self._with(
-                memory.model_copy(update={"stage": Stage.TUNE, "trials": [*good, *others]})
-            )
-        return self._with(
-            memory.model_copy(update={"stage": Stage.PROPOSE, "rounds": 0, "trials": []})
-        )
+        good = [_LOWEST <= share <= _HIGHEST for share in used]
+        if all(good) or memory.verified >= _MOST_VERIFIED:
+            fitting = [trial for trial, fits in zip(trials, good, strict=True) if fits]
+            fitting = fitting or [t for t, share in zip(trials, used, strict=True) if share <= 1.0]
+            fitting = fitting or [trials[used.index(min(used))]]
+            return self._with(memory.model_copy(update={"stage": Stage.TUNE, "trials": fitting}))
+        mended = [
+            None if fits else self._mended(trial, cost)
+            for trial, cost, fits in zip(best, costs, good, strict=True)
+        ]
+        rest = [
+            trial if new is None else self._screen(*new)
+            for trial, new in zip(trials, mended, strict=True)
+        ]
+        update = {"trials": rest, "verified": memory.verified + 1}
+        return self._with(memory.model_copy(update=update))
+
+    def _mended(self, trial: Trial, measured: Cost) -> tuple[Widths, str, Cost]:
+        """Widths near to those of `trial` that meet the limits, by what it was measured at."""
+        price = self.bench.pricer.price(trial.widths)
+        goal = {
+            name: _AIM * limit * price[name].value / measured[name].value
+            if name in self.bench.pricer.measurable
+            else limit
+            for name, limit in self.state.limits.items()
+        }
+        groups, shares = self.bench.network.groups.groups, self._shares()
+        landscape = Landscape(groups, self.state.widths, goal, self.bench.pricer.price)
+        widths = landscape.mended(trial.widths, self._expected(shares))
+        return widths, "mending a proposal", landscape.cost(widths)
 
     def tune(self) -> tuple[State, Checkpoint]:
         """Fine-tune the best proposals briefly; the one of least loss is the next network."""
@@ -219,11 +239,8 @@ class _Iteration:
         for count, trial in enumerate(finalists, 1):
             bench.notify(f"iteration {self.number}: tuning {count} of {len(finalists)}")
             keep = self._keep(trial.widths)
-            trained = bench.trained(
-                keep, self.checkpoint, self.state.keep, self.number, *trial.widths.values()
-            )
-            trained = Checkpoint(bench.trainer.renewed(trained.weights))
-            score = bench.trainer.score(trained.weights, bench.holdout)
+            trained = self._tuned(trial, settings.short_steps)
+            score = bench.trainer.score(bench.trainer.renewed(trained.weights), bench.holdout)
             proposal = self._proposal(trial).model_copy(
                 update={
                     "accuracy": score.accuracy,
@@ -236,6 +253,9 @@ class _Iteration:
                 best = score.loss, trial, proposal, trained, keep
         assert best is not None
         _, trial, winner, trained, keep = best
+        bench.notify(f"iteration {self.number}: tuning the best")
+        steps = settings.short_steps + settings.settling_steps
+        weights = bench.trainer.renewed(self._tuned(trial, steps, trained).weights)
         point = Iteration(
             number=self.number,
             group=label(winner.widths),
@@ -255,11 +275,22 @@ class _Iteration:
             update={
                 "keep": keep,
                 "history": [*self.state.history, point],
-                "steps_trained": self.state.steps_trained + settings.short_steps,
+                "steps_trained": self.state.steps_trained + steps,
                 "memory": memory.model_dump(mode="json"),
             }
         )
-        return (_finished(state) if self.left == 1 else state), trained
+        return (_finished(state) if self.left == 1 else state), Checkpoint(weights)
+
+    def _tuned(self, trial: Trial, until: int, start: Checkpoint | None = None) -> Checkpoint:
+        """The network of `trial` after so many steps; `start` is the same after fewer."""
+        bench, settings = self.bench, self.bench.settings
+        if start is None:
+            start = Checkpoint(
+                bench.cut(self._keep(trial.widths), self.checkpoint, self.state.keep)
+            )
+        schedule = Schedule(settings.short_rate, until, cosine=False)
+        seed = derive_seed(bench.seed, self.number, *trial.widths.values())
+        return bench.trainer.train(start, schedule, seed=seed)
 
     def landscape(self) -> Landscape:
         """Ways from the network as it is to this iteration's goal."""
@@ -324,18 +355,17 @@ class _Iteration:
         self, landscape: Landscape, shares: Mapping[str, Mapping[int, float]]
     ) -> Iterator[Any]:
         """Functions that each make one proposal."""
-        memory = self.memory
-
-        def expected(group: str, width: int) -> float:
-            return memory.lost(group, shares[group].get(width, 0.0))
-
+        expected = self._expected(shares)
         for count in range(_PER_ROUND):
             doubts = self._doubts(count)
             yield lambda lost=_doubted(expected, doubts): landscape.greedy(lost)
-        if memory.rounds == 0:
+        if self.memory.rounds == 0:
             yield lambda: landscape.refunded(landscape.scaled(), expected)
             for widths in landscape.alone():
                 yield lambda widths=widths: widths
+
+    def _expected(self, shares: Mapping[str, Mapping[int, float]]) -> Lost:
+        return lambda group, width: self.memory.lost(group, shares[group].get(width, 0.0))
 
     def _doubts(self, count: int) -> dict[str, float]:
         seed = derive_seed(self.bench.seed, self.number, self.memory.rounds,

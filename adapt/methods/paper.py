@@ -54,7 +54,11 @@ class NetAdaptPaper:
     """The paper's loop."""
 
     name = "netadapt-paper"
-    defaults: Mapping[str, Any] = {"first_step": 0.05, "importance": Rule.L2}
+    defaults: Mapping[str, Any] = {
+        "first_step": 0.05,
+        "importance": Rule.L2,
+        "compensate": False,
+    }
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The unshrunk network, once the narrowest network is known to meet `limits`."""

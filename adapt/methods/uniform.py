@@ -31,7 +31,7 @@ class Uniform:
     """The largest width multiplier that meets the budget, then the long fine-tune."""
 
     name = "uniform"
-    defaults: Mapping[str, Any] = {"importance": Rule.L2}
+    defaults: Mapping[str, Any] = {"importance": Rule.L2, "compensate": False}
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The widest uniformly scaled network within `limits`."""
@@ -48,7 +48,7 @@ class Uniform:
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
         """Cut the weights, then one piece of the long fine-tune after another."""
         if state.phase is Phase.SEARCH:
-            weights = shrink.slice_weights(checkpoint.weights, bench.network.groups, state.keep)
+            weights = bench.cut(state.keep, checkpoint, full_keep(bench.network))
             return state.model_copy(update={"phase": Phase.FINISH}), Checkpoint(weights)
         return finish(bench, state, checkpoint)
 

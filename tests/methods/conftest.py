@@ -22,6 +22,7 @@ from adapt.methods import METHODS
 from adapt.methods.base import Bench, Phase, Settings, State
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.load import Network
+from adapt.training.activations import Activations
 from adapt.training.data import Data
 from adapt.training.finetune import Checkpoint, Trainer
 from adapt.training.importance import Importance
@@ -128,6 +129,7 @@ class Driver:
     data: Data
     trainer: Trainer
     importance: Importance
+    activations: Activations
     lines: list[str] = field(default_factory=list)
 
     def bench(
@@ -142,6 +144,7 @@ class Driver:
             data=self.data,
             trainer=counted,
             importance=self.importance,
+            activations=self.activations,
             pricer=Pricer(self.network, models, resources),
             settings=Settings(**turned).settled(METHODS[name].defaults),
             seed=3,
@@ -167,5 +170,6 @@ class Driver:
 def driver(digits_network: Network, digits_data: Data, digits_trainer: Trainer) -> Driver:
     few = replace(digits_data, holdout=digits_data.holdout.take(np.arange(HOLDOUT)))
     elastic = ElasticNetwork(digits_network.model, digits_network.groups)
-    importance = Importance(elastic, digits_network.groups, few)
-    return Driver(digits_network, few, digits_trainer, importance)
+    activations = Activations(elastic, digits_network.groups, few)
+    importance = Importance(elastic, digits_network.groups, few, activations)
+    return Driver(digits_network, few, digits_trainer, importance, activations)

@@ -10,8 +10,10 @@ import numpy as np
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.groups import ChannelGroups
 from adapt.network.shrink import Keep, Weights
+from adapt.training.activations import Activations
 from adapt.training.data import Data
-from adapt.training.importance.examples import Examples
+from adapt.training.importance.elimination import output_errors
+from adapt.training.importance.gradients import Gradients
 from adapt.training.importance.kernels import distances, magnitudes
 
 __all__ = ["Importance", "Rule", "magnitudes", "strongest"]
@@ -29,9 +31,16 @@ class Rule(StrEnum):
 class Importance:
     """How much each filter of shrunk versions of one network matters."""
 
-    def __init__(self, network: ElasticNetwork, groups: ChannelGroups, data: Data) -> None:
+    def __init__(
+        self,
+        network: ElasticNetwork,
+        groups: ChannelGroups,
+        data: Data,
+        activations: Activations,
+    ) -> None:
         self._groups = groups
-        self._examples = Examples(network, groups, data)
+        self._activations = activations
+        self._gradients = Gradients(network, groups, data)
         self._last: tuple[Weights, dict[str, list[int]], Rule, np.ndarray] | None = None
 
     def of(self, weights: Weights, keep: Keep, rule: Rule) -> np.ndarray:
@@ -53,9 +62,12 @@ class Importance:
             case Rule.FPGM:
                 return distances(weights, self._groups, keep)
             case Rule.TAYLOR:
-                return self._examples.taylor(weights, keep)
+                return self._gradients.taylor(weights, keep)
             case Rule.ACTIVATION:
-                return self._examples.activation(weights, keep)
+                moments = self._activations.of(weights)
+                return output_errors(
+                    weights, self._groups, self._activations.readers, moments, keep
+                )
 
 
 def strongest(importance: np.ndarray, kept: Mapping[str, list[int]], name: str, width: int,

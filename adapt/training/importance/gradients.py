@@ -1,4 +1,4 @@
-"""Importance by what examples show: of the loss's gradients, and of the outputs' changes."""
+"""Importance by the gradients of the loss on a few hundred examples."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from adapt.network.elastic import ElasticNetwork, Place
 from adapt.network.groups import ChannelGroups
 from adapt.network.shrink import Keep, Weights
 from adapt.training.data import Data
-from adapt.training.importance.kernels import magnitudes
 from adapt.training.losses import cross_entropy
 
-__all__ = ["Examples"]
+__all__ = ["Gradients"]
 
 # Examples and the batches in which their gradients are taken: importances settle with few hundred.
 _EXAMPLES = 512
 _BATCH = 32
 
 
-class Examples:
-    """Looks at training examples with shrunk versions of `network`, each function traced once."""
+class Gradients:
+    """Takes gradients of shrunk versions of `network`, with a function that is traced once."""
 
     def __init__(self, network: ElasticNetwork, groups: ChannelGroups, data: Data) -> None:
         self._network, self._groups, self._data = network, groups, data
@@ -33,7 +32,6 @@ class Examples:
         self._split = self._split.take(order)
         self.traces: Counter[str] = Counter()
         self._gradients: Any = None
-        self._spreads: Any = None
 
     def taylor(self, weights: Weights, keep: Keep) -> np.ndarray:
         """How much the loss changes without each filter, to first order; form as `magnitudes`.
@@ -50,29 +48,6 @@ class Examples:
             found += self._squared(products, gates, keep)
             batches += 1
         return found / batches
-
-    def activation(self, weights: Weights, keep: Keep) -> np.ndarray:
-        """Share of the variance of its readers' outputs that each filter makes; as `magnitudes`.
-
-        What is lost of a channel whose mean the next normalisation or bias makes up for: its
-        variance times the squares of the weights that read it (after ThiNet, Luo et al., ICCV
-        2017). Filters that nothing of a known kind reads go by their magnitude.
-        """
-        kept = self._groups.kept(keep)
-        found = np.zeros(len(kept))
-        readers = self._readers()
-        variances = self._variances(weights, [place for place, _, _ in readers])
-        for (place, axis, filters), variance in zip(readers, variances, strict=True):
-            kernel = weights[place].astype(np.float64)
-            others = tuple(a for a in range(kernel.ndim) if a != axis)
-            lost = variance * np.square(kernel).sum(axis=others)
-            np.add.at(found, filters[kept[filters]], lost / max(lost.sum(), 1e-30))
-        unread = kept.copy()
-        for _, _, filters in readers:
-            unread[filters] = False
-        squares = np.square(magnitudes(weights, self._groups, keep)[unread])
-        found[unread] = squares / max(squares.sum(), 1e-30)
-        return found
 
     def _products(self, weights: Weights, first: int) -> dict[Place, np.ndarray]:
         """Value times gradient of every trainable variable, for the batch from `first` on."""
@@ -143,37 +118,4 @@ class Examples:
         x = tf.TensorSpec(net.input_shape, tf.float32)
         return tf.function(
             gradients, input_signature=[*signature, x, tf.TensorSpec([None], tf.int32)]
-        )
-
-    def _readers(self) -> list[tuple[Place, int, np.ndarray]]:
-        """Kernels that sum over filters: place, axis and the filter at each position of it."""
-        known = set(self._network.readers)
-        return [
-            (use.variable, use.axis, use.filters)
-            for use in self._groups.uses
-            if not use.produces and use.variable in known
-        ]
-
-    def _variances(self, weights: Weights, kernels: list[Place]) -> list[np.ndarray]:
-        """Variance over examples and pixels of each channel that each of `kernels` reads."""
-        net = self._network
-        if self._spreads is None:
-            self._spreads = self._trace_spreads(kernels)
-        values = [tf.constant(weights[p]) for p in (*net.trainable, *net.state)]
-        x = tf.constant(self._data.prepared(self._split.inputs))
-        return [v.numpy().astype(np.float64) for v in self._spreads(values, x)]
-
-    def _trace_spreads(self, kernels: list[Place]) -> Any:
-        net = self._network
-        count = len(net.trainable)
-
-        def spreads(values: list[Any], x: Any) -> list[Any]:
-            self.traces["spreads"] += 1
-            read = net.read_by(kernels, values[:count], values[count:], x)
-            return [tf.math.reduce_variance(t, axis=list(range(t.shape.rank - 1))) for t in read]
-
-        places = (*net.trainable, *net.state)
-        signature = [net.signature(p) for p in places]
-        return tf.function(
-            spreads, input_signature=[signature, tf.TensorSpec(net.input_shape, tf.float32)]
         )
