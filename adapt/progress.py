@@ -47,8 +47,10 @@ class Watcher:
 
     def advanced(self, track: str, state: State) -> None:
         """One step is complete: a line where it was an iteration's last, or trained."""
-        standing = state.phase, state.history[-1].number if state.history else 0, state.long_steps_done
-        if not state.history or self._standing.get(track) == standing:
+        if not state.history:
+            return
+        standing = state.phase, state.history[-1].number, state.long_steps_done
+        if self._standing.get(track) == standing:
             return
         self._standing[track] = standing
         point = state.history[-1]

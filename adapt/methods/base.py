@@ -63,10 +63,10 @@ class Settings(BaseModel):
     Steps are optimiser steps of `batch` examples; the learning rates are the highest of their
     phase. `first_step` is the first iteration's tightening as a share of the original cost, which
     `netadapt-paper` multiplies by `decay` in each iteration (the paper uses a few percent and
-    0.96-0.98). `finalists` are the proposals of an iteration that are fine-tuned, of which the best is for
-    `settling_steps` more. With `compensate`, filters that stay stand in for those that go. `distillation`
-    is the share of the loss that is about the original network's outputs, softened by
-    `temperature`. None is for what the method finds best; see `settled`.
+    0.96-0.98). `finalists` are the proposals of an iteration that are fine-tuned, of which the best
+    is for `settling_steps` more. With `compensate`, filters that stay stand in for those that go.
+    `distillation` is the share of the loss that is about the original network's outputs, softened
+    by `temperature`. None is for what the method finds best; see `settled`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""What narrowing the groups of a network wins and loses, and good ways to narrow several at once."""
+"""What narrowing groups of a network wins and loses, and good ways to narrow several at once."""
 
 from __future__ import annotations
 
@@ -167,10 +167,7 @@ class Landscape:
         """The widths below that are worth it, descending."""
         below = [level for level in self._levels[name] if level < self.widths[name]][-_DEPTH:]
         priced = dict(
-            _together(
-                (width, partial(self.cost, {**self.widths, name: width}))
-                for width in below
-            )
+            _together((width, partial(self.cost, {**self.widths, name: width})) for width in below)
         )
         worthy: set[int] = set()
         for resource in self._needs:

@@ -24,7 +24,7 @@ class Stage(StrEnum):
 class Trial(BaseModel):
     """A network that was screened: its widths, what it costs, and how good it is untrained.
 
-    `measured` is the latency of the whole network as a share of its limit, where it was measured.
+    `measured` is the cost that the whole network showed on the device, where it was measured.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,7 +65,6 @@ class Memory(BaseModel):
 
     def learnt(self, shares: Mapping[str, float], growth: float) -> Memory:
         """With sensitivities that explain better how the loss grew without `shares` of groups."""
-        growth = max(growth, _LEAST_GROWTH)
         expected = {group: self.lost(group, share) for group, share in shares.items() if share > 0}
         total = sum(expected.values())
         if total <= 0:
@@ -78,9 +77,6 @@ class Memory(BaseModel):
         }
         return self.model_copy(update={"sensitivities": {**self.sensitivities, **changed}})
 
-
-# By chance a network that lost filters may be better; that says nothing of losing more.
-_LEAST_GROWTH = 1e-3
 
 # One network that was screened changes sensitivities at most by this factor.
 _MOST_AT_ONCE = 4.0

@@ -126,9 +126,7 @@ def _chosen(
         cost=winner.cost,
         accuracy=winner.accuracy,
         loss=winner.loss,
-        proposals=[
-            each.model_copy(update={"chosen": each == winner}) for each in proposals
-        ],
+        proposals=[each.model_copy(update={"chosen": each == winner}) for each in proposals],
     )
     return state.model_copy(
         update={

@@ -16,7 +16,6 @@ from adapt.methods.base import (
     meets,
     unreachable,
 )
-from adapt.network import shrink
 from adapt.network.load import Network
 from adapt.training.finetune import Checkpoint
 from adapt.training.importance import Rule, strongest

@@ -16,7 +16,7 @@ from adapt.network.groups import ChannelGroups
 from adapt.network.shrink import Keep, Weights
 from adapt.training.activations import Moments, Reader
 
-__all__ = ["RIDGE", "MOST_CHANNELS", "compensated"]
+__all__ = ["MOST_CHANNELS", "RIDGE", "compensated"]
 
 # Added to variances, as a share of their mean: mixtures of nearly equal channels stay small.
 RIDGE = 1e-3

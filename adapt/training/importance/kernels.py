@@ -47,7 +47,7 @@ def distances(weights: Weights, groups: ChannelGroups, keep: Keep) -> np.ndarray
 
 
 def _squares(slices: np.ndarray, present: np.ndarray, filters: np.ndarray) -> np.ndarray:
-    """Squared distances between `filters`, of which `slices[p]` is a part of filter `present[p]`."""
+    """Squared distances between `filters`; `slices[p]` is a part of filter `present[p]`."""
     places = np.flatnonzero(np.isin(present, filters))
     if len(places) == 0:
         return np.zeros((len(filters), len(filters)))
