@@ -62,8 +62,8 @@ class Round:
 
     def probe(self) -> State:
         """Screen the network as it is, and with single groups narrowed."""
-        memory = self.memory
-        if self._left == 1:
+        memory = self.memory.model_copy(update={"left": self._iterations_left()})
+        if memory.left == 1:
             memory = memory.model_copy(update={"corrections": self._corrections()})
         widths = self._probes(self._landscape(memory), memory)
         base = self._screened([self.state.widths], "the network as it is")[0]
@@ -96,7 +96,7 @@ class Round:
             memory = memory.learnt(self._screening.removed(trial.widths), growth)
         rounds, stage = memory.rounds + 1, Stage.PROPOSE
         if rounds == _ROUNDS:
-            stage = Stage.VERIFY if self._left == 1 else Stage.TUNE
+            stage = Stage.VERIFY if memory.left == 1 else Stage.TUNE
         update = {"trials": [*memory.trials, *trials], "rounds": rounds, "stage": stage}
         return self._with(memory.model_copy(update=update))
 
@@ -164,9 +164,8 @@ class Round:
     def _screening(self) -> Screening:
         return Screening(self.bench, self.number, self.state.keep, self.checkpoint)
 
-    @cached_property
-    def _left(self) -> int:
-        """Iterations up to the budget, this one included, each lowering costs by equal factors."""
+    def _iterations_left(self) -> int:
+        """Up to the budget, this one included, each of which lowers costs by an equal factor."""
         current = self.bench.pricer.price(self.state.widths).values_by_resource
         step = self.bench.settings.first_step
         assert step is not None
@@ -180,7 +179,7 @@ class Round:
         current = self.bench.pricer.price(self.state.widths).values_by_resource
         goal = {
             # A resource that is within its limit may grow up to it.
-            name: max(limit, limit * (current[name] / limit) ** (1 - 1 / self._left))
+            name: max(limit, limit * (current[name] / limit) ** (1 - 1 / memory.left))
             for name, limit in self._limits(memory).items()
         }
         groups = self.bench.network.groups.groups
@@ -261,11 +260,11 @@ class Round:
         memory = self.memory
         kept = Memory(sensitivities=memory.sensitivities, probed=memory.probed)
         update = {
-            "phase": Phase.FINISH if self._left == 1 else Phase.SEARCH,
+            "phase": Phase.FINISH if memory.left == 1 else Phase.SEARCH,
             "keep": point.keep,
             "history": [*self.state.history, point],
             "steps_trained": self.state.steps_trained + steps,
-            "memory": {} if self._left == 1 else kept.model_dump(mode="json"),
+            "memory": {} if memory.left == 1 else kept.model_dump(mode="json"),
         }
         return self.state.model_copy(update=update)
 

@@ -39,7 +39,7 @@ class Trial(BaseModel):
 class Memory(BaseModel):
     """An iteration under way.
 
-    `base_loss` is that of the network that the iteration began with, screened as its trials are.
+    `left` iterations, this one included, lead to the budget. `base_loss` is that of the network that the iteration began with, screened as its trials are.
     `sensitivities` say by how much the loss grows for each share of a group's importance that is
     removed, of groups that were probed; `probed` in which iteration they were last. `rounds` of
     proposals have been screened; `corrections` is by how much whole networks on the device exceed
@@ -49,6 +49,7 @@ class Memory(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: Stage = Stage.PROBE
+    left: int = 1
     base_loss: float = 0.0
     sensitivities: dict[str, float] = {}
     probed: dict[str, int] = {}

@@ -93,6 +93,7 @@ class Run:
 
     bench: Bench
     model: CostModel
+    whole: Any = None
     limits: Mapping[str, float] = field(default_factory=dict)
     original: Cost = field(default_factory=lambda: Cost({}))
     journal: list[tuple[State, Checkpoint]] = field(default_factory=list)
@@ -118,6 +119,8 @@ class Run:
             assert isinstance(self.model, Staircase)
             assert not self.model.measured & kernels
             assert trainer.asked == before
+            if missing.wholes:
+                self.whole.measure(missing.wholes)
             self.model.measured |= kernels
 
 
@@ -136,7 +139,8 @@ class Driver:
         self, name: str, resources: Iterable[str], model: CostModel, **settings: Any
     ) -> Bench:
         """A bench for the method `name` that prices `resources`, latency by `model`."""
-        turned = {"short_steps": 2, "long_steps": 120, "first_step": 0.15, **settings}
+        turned = {"short_steps": 2, "settling_steps": 1, "long_steps": 120, "first_step": 0.15}
+        turned |= settings
         models = (model, MacCount())
         counted: Any = Counted(self.trainer)
         return Bench(
@@ -151,11 +155,23 @@ class Driver:
             notify=self.lines.append,
         )
 
-    def run(self, name: str, *budget: str, model: CostModel | None = None, **settings: Any) -> Run:
-        """The method `name` from its start to its end; latency by `model`, a staircase if None."""
+    def run(
+        self,
+        name: str,
+        *budget: str,
+        model: CostModel | None = None,
+        pricer: Pricer | None = None,
+        whole: Any = None,
+        **settings: Any,
+    ) -> Run:
+        """The method `name` from its start to its end; latency by `model`, a staircase if None.
+
+        `whole` measures whole networks for `pricer`.
+        """
         parsed, method, model = Budget.parse(budget), METHODS[name], model or Staircase()
         bench = self.bench(name, parsed.resources, model, **settings)
-        run = Run(bench, model)
+        bench = replace(bench, pricer=pricer or bench.pricer)
+        run = Run(bench, model, whole)
         run.original = run.price({})
         run.limits = parsed.resolve(run.original.values_by_resource)
         state = run.ask(lambda: method.start(bench, run.limits, run.original))

@@ -1,0 +1,116 @@
+"""The search with many candidates, on the bundled network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from conftest import Staircase
+
+from adapt.cost import Missing
+from adapt.cost.pricer import Pricer
+from adapt.methods.base import cost_of
+from adapt.methods.memory import Memory, Stage
+
+
+class Whole:
+    """A device on which whole networks take `share` more than their kernels; `asked` of each."""
+
+    relative = True
+
+    def __init__(self, share: float, price: Any) -> None:
+        self.measured: dict[tuple[int, ...], float] = {}
+        self._share, self._price = share, price
+
+    def latency(self, widths: Mapping[str, int]) -> tuple[float, float] | None:
+        found = self.measured.get(tuple(widths.values()))
+        # The original is as predicted, in an hour in which all takes three times as long.
+        return None if found is None else (3 * found, 3 * self._price({}))
+
+    def measure(self, versions: Any) -> None:
+        for widths in versions:
+            self.measured[tuple(widths.values())] = self._share * self._price(widths)
+
+
+def used(run: Any, number: int = -1) -> dict[str, float]:
+    """Share of each limit that the network of an iteration needs, as predicted."""
+    cost = cost_of(run.state.history[number].cost).values_by_resource
+    return {name: cost[name] / limit for name, limit in run.limits.items()}
+
+
+@pytest.fixture(scope="module")
+def run(driver: Any) -> Any:
+    return driver.run("netadapt", "macs=45%", long_steps=0, first_step=0.25)
+
+
+def test_it_ends_just_below_the_budget(run: Any) -> None:
+    assert 0.98 <= used(run)["macs"] <= 1.0
+    costs = [cost_of(p.cost)["macs"].value for p in run.state.history]
+    factors = [after / before for before, after in zip(costs, costs[1:], strict=False)]
+    assert len(factors) >= 3
+    assert max(factors) - min(factors) < 0.08  # Equal steps.
+
+
+def test_several_groups_change_at_once(run: Any) -> None:
+    changed = [len(p.widths) for point in run.state.history for p in point.proposals]
+    assert min(changed) == 1
+    assert max(changed) >= 3
+
+
+def test_the_best_of_the_tuned_wins(run: Any) -> None:
+    settings = run.bench.settings
+    for point in run.state.history[1:]:
+        (chosen,) = (p for p in point.proposals if p.chosen)
+        tuned = [p for p in point.proposals if p.steps]
+        assert 1 <= len(tuned) <= settings.finalists
+        assert {p.steps for p in tuned} == {settings.short_steps}
+        assert chosen.loss == min(p.loss for p in tuned)
+        assert len(point.proposals) > settings.finalists
+        before = run.state.history[point.number - 1].widths
+        assert point.widths == {**before, **chosen.widths}
+
+
+def test_each_stage_is_a_step(run: Any) -> None:
+    stages = [Memory.model_validate(s.memory).stage for s, _ in run.journal if s.memory]
+    iterations = len(run.state.history) - 1
+    assert stages.count(Stage.TUNE) == iterations
+    assert stages.count(Stage.PROPOSE) == 2 * iterations
+    assert run.state.memory == {}
+
+
+def test_nothing_is_traced_again(run: Any, driver: Any) -> None:
+    assert set(driver.trainer.traces.values()) == {1}
+    assert driver.activations.traces == {"activations": 1}
+
+
+@pytest.mark.parametrize("share", [0.94, 1.07])
+def test_prices_are_corrected_by_what_whole_networks_take(driver: Any, share: float) -> None:
+    model = Staircase()
+    bench = driver.bench("netadapt", ["latency"], model, long_steps=0, first_step=0.4)
+    kernels = bench.pricer
+
+    def price(widths: Mapping[str, int]) -> float:
+        while True:
+            try:
+                return float(kernels.price(widths)["latency"].value)
+            except Missing as lack:
+                model.measured |= set(lack.kernels)
+
+    whole = Whole(share, price)
+    pricer = Pricer(bench.network, [model], ["latency"], whole)
+    run = driver.run("netadapt", "latency=60%", model=model, pricer=pricer, whole=whole,
+                     long_steps=0, first_step=0.4)  # fmt: skip
+    point = run.state.history[-1]
+    assert point.measured is not None
+    measured = cost_of(point.measured)["latency"].value
+    assert measured == pytest.approx(share * price(point.widths))
+    assert 0.98 <= measured / run.limits["latency"] <= 1.0
+    # Only few networks were worth measuring.
+    assert 2 <= len(whole.measured) <= 13
+
+
+def test_every_candidate_has_a_seed_of_its_own(run: Any) -> None:
+    seeds = run.bench.trainer.seeds
+    tuned = sum(1 for point in run.state.history for p in point.proposals if p.steps)
+    assert len(set(seeds)) >= tuned
