@@ -198,6 +198,7 @@ class Sitting:
             if lack.wholes:
                 self.listener.notify("timing whole networks on the device")
                 self.wholes.measure(self.device, lack.wholes, self.options)
+                self.ledger.measured(networks=len(lack.wholes))
                 return Refreshed()
             if lack.networks:
                 return self._filled(lack)

@@ -39,11 +39,12 @@ class Trial(BaseModel):
 class Memory(BaseModel):
     """An iteration under way.
 
-    `left` iterations, this one included, lead to the budget. `base_loss` is that of the network that the iteration began with, screened as its trials are.
-    `sensitivities` say by how much the loss grows for each share of a group's importance that is
-    removed, of groups that were probed; `probed` in which iteration they were last. `rounds` of
-    proposals have been screened; `corrections` is by how much whole networks on the device exceed
-    their prices, by resource, and `verified` how often networks were measured in this iteration.
+    `left` iterations, this one included, lead to the budget. `base_loss` is that of the network
+    that the iteration began with, screened as its trials are. `sensitivities` say by how much the
+    loss grows for each share of a group's importance that is removed, of groups that were probed;
+    `probed` in which iteration they were last. `rounds` of proposals have been screened;
+    `corrections` is by how much whole networks on the device exceed their prices, by resource, and
+    `verified` how often networks were measured in this iteration.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

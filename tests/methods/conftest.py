@@ -115,12 +115,12 @@ class Run:
             try:
                 return question()
             except Missing as missing:
-                kernels = set(missing.kernels)
+                kernels, wholes = set(missing.kernels), missing.wholes
             assert isinstance(self.model, Staircase)
             assert not self.model.measured & kernels
             assert trainer.asked == before
-            if missing.wholes:
-                self.whole.measure(missing.wholes)
+            if wholes:
+                self.whole.measure(wholes)
             self.model.measured |= kernels
 
 

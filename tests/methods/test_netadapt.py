@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +48,7 @@ def run(driver: Any) -> Any:
 def test_it_ends_just_below_the_budget(run: Any) -> None:
     assert 0.98 <= used(run)["macs"] <= 1.0
     costs = [cost_of(p.cost)["macs"].value for p in run.state.history]
-    factors = [after / before for before, after in zip(costs, costs[1:], strict=False)]
+    factors = [after / before for before, after in itertools.pairwise(costs)]
     assert len(factors) >= 3
     assert max(factors) - min(factors) < 0.08  # Equal steps.
 

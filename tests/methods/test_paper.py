@@ -147,7 +147,9 @@ def test_later_choices_are_by_the_weights_as_they_are_then(driver: Any) -> None:
 
 
 def test_where_no_group_alone_can_lower_the_cost(driver: Any) -> None:
-    run = driver.run("netadapt-paper", "latency=60%", model=Bottleneck(), short_steps=1, long_steps=0)
+    run = driver.run(
+        "netadapt-paper", "latency=60%", model=Bottleneck(), short_steps=1, long_steps=0
+    )
     latency = [cost_of(p.cost)["latency"].value for p in run.state.history]
     assert latency[0] == latency[1] == 96  # Two groups are equally wide: one step lowers nothing.
     assert latency[-1] <= 0.6 * 96
