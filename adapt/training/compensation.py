@@ -15,6 +15,7 @@ import numpy as np
 from adapt.network.groups import ChannelGroups
 from adapt.network.shrink import Keep, Weights
 from adapt.training.activations import Moments, Reader
+from adapt.training.algebra import product, solution
 
 __all__ = ["MOST_CHANNELS", "RIDGE", "compensated"]
 
@@ -52,14 +53,15 @@ def _compensate(weights: Weights, reader: Reader, moment: Moments, stays: np.nda
     ridge = RIDGE * max(float(np.trace(covariance)) / len(covariance), 1e-12)
     inner = covariance[np.ix_(stays, stays)] + ridge * np.eye(int(stays.sum()))
     # [kept, removed]: of which mixture each removed channel is.
-    mixture = np.linalg.solve(inner, covariance[np.ix_(stays, ~stays)])
+    mixture = solution(inner, covariance[np.ix_(stays, ~stays)])
     kernel = np.moveaxis(weights[reader.kernel].astype(np.float64), reader.axis, 0).copy()
-    kernel[stays] += np.tensordot(mixture, kernel[~stays], axes=1)
+    rows = kernel.reshape(len(kernel), -1)  # A view: what is added here is added to the kernel.
+    rows[stays] += product(mixture, rows[~stays])
     bias = (reader.kernel[0], reader.kernel[1] + 1)
     if bias in weights and weights[bias].shape == kernel.shape[-1:]:
         # What no mixture explains, the part that is always there.
-        rest = moment.mean[~stays] - moment.mean[stays] @ mixture
+        rest = moment.mean[~stays] - product(moment.mean[None, stays], mixture)[0]
         sums = kernel[~stays].reshape(len(rest), -1, kernel.shape[-1]).sum(axis=1)
-        weights[bias] = (weights[bias] + rest @ sums).astype(weights[bias].dtype)
+        weights[bias] = (weights[bias] + product(rest[None], sums)[0]).astype(weights[bias].dtype)
     dtype = weights[reader.kernel].dtype
     weights[reader.kernel] = np.moveaxis(kernel, 0, reader.axis).astype(dtype)

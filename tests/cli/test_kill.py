@@ -28,7 +28,7 @@ LONG = pytest.mark.skipif(not os.environ.get("ADAPT_LONG"), reason="ADAPT_LONG=1
 MORE_MOMENTS = 20
 # A step of the search takes about a second here, a piece of the fine-tune as well.
 MAX_DELAY_S = 1.0
-# Runs until the table has all that the search asks for: kernels, then whole networks by their prices.
+# Runs until the table has all that the search asks for: kernels, then whole networks.
 MAX_FILLING = 6
 
 

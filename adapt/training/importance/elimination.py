@@ -9,6 +9,7 @@ import numpy as np
 from adapt.network.groups import ChannelGroups
 from adapt.network.shrink import Keep, Weights
 from adapt.training.activations import Moments, Reader
+from adapt.training.algebra import inverse
 from adapt.training.compensation import MOST_CHANNELS, RIDGE
 from adapt.training.importance.kernels import magnitudes
 
@@ -91,7 +92,7 @@ class _Reading:
         covariance = moment.covariance
         if len(covariance) > MOST_CHANNELS:
             covariance = np.diag(variances)  # Too many for the others to stand in.
-        self._inverse = np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+        self._inverse = inverse(covariance + ridge * np.eye(len(covariance)))
 
     def errors(self, count: int) -> np.ndarray:
         """For each of `count` filters, the share of the output's variance that it takes along."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from adapt.network.groups import ChannelGroups
 from adapt.network.shrink import Keep, Weights
+from adapt.training.algebra import product
 
 __all__ = ["distances", "magnitudes"]
 
@@ -55,6 +56,6 @@ def _squares(slices: np.ndarray, present: np.ndarray, filters: np.ndarray) -> np
     places = places[np.argsort(present[places], kind="stable")]
     rows = slices[places].reshape(len(filters), -1)
     norms = np.square(rows).sum(axis=1)
-    squares: np.ndarray = norms[:, None] + norms[None, :] - 2 * rows @ rows.T
+    squares: np.ndarray = norms[:, None] + norms[None, :] - 2 * product(rows, rows.T)
     np.maximum(squares, 0.0, out=squares)
     return squares
