@@ -42,12 +42,21 @@ class Pricer:
         """UsageError for a resource that neither the network nor any of `models` knows."""
         self._network = network
         self._wholes = wholes
+        # A price stays what it is, and a search comes back to the same networks again and again.
+        self._known: dict[tuple[int, ...], Cost] = {}
         wanted = frozenset(resources)
         self._chain = Chain(models, wanted - _COUNTED) if wanted - _COUNTED else None
         self._counted = wanted & _COUNTED
 
     def price(self, widths: Mapping[str, int]) -> Cost:
         """What the network needs at `widths`; raises Missing with the kernels to measure."""
+        full = self._network.widths
+        key = tuple(widths.get(name, width) for name, width in full.items())
+        if key not in self._known:
+            self._known[key] = self._found(widths)
+        return self._known[key]
+
+    def _found(self, widths: Mapping[str, int]) -> Cost:
         cost = Cost({})
         if self._chain is not None:
             cost = self._chain.price(self._network.kernels(widths))

@@ -115,7 +115,9 @@ class Round:
             fitting = [trial for trial, fits in zip(trials, good, strict=True) if fits]
             fitting = fitting or [t for t, share in zip(trials, used, strict=True) if share <= 1.0]
             fitting = fitting or [trials[used.index(min(used))]]
-            return self._with(memory.model_copy(update={"stage": Stage.TUNE, "trials": fitting}))
+            others = [trial for trial in memory.trials if trial not in best]
+            update = {"stage": Stage.TUNE, "trials": [*fitting, *others]}
+            return self._with(memory.model_copy(update=update))
         bad = [pair for pair, fits in zip(zip(best, costs, strict=True), good, strict=True)
                if not fits]  # fmt: skip
         mended = _together(partial(self._mended, trial, cost) for trial, cost in bad)
@@ -130,7 +132,8 @@ class Round:
         """Fine-tune the best proposals briefly; the one of least loss goes on, and is the next."""
         bench, settings = self.bench, self.bench.settings
         ranked = sorted(self.memory.trials, key=lambda trial: trial.loss)
-        finalists = ranked[: settings.finalists]
+        verified = [trial for trial in ranked if trial.measured]
+        finalists = (verified or ranked)[: settings.finalists]
         tuned: list[tuple[Proposal, Trial, Checkpoint]] = []
         for count, trial in enumerate(finalists, 1):
             bench.notify(f"iteration {self.number}: tuning {count} of {len(finalists)}")
@@ -147,7 +150,7 @@ class Round:
         weights = bench.trainer.renewed(trained.weights)
         score = bench.trainer.score(weights, bench.holdout)
         shown = [proposal for proposal, _, _ in tuned if proposal is not winner]
-        shown += [self._proposal(trial) for trial in ranked[len(finalists) :]]
+        shown += [self._proposal(trial) for trial in ranked if trial not in finalists]
         point = Iteration(
             number=self.number,
             group=label(winner.widths),
@@ -156,7 +159,7 @@ class Round:
             accuracy=score.accuracy,
             loss=score.loss,
             proposals=[winner.model_copy(update={"chosen": True}), *shown],
-            measured=trial.measured,
+            measured=trial.measured if bench.pricer.measurable else None,
         )
         return self._advanced(point, steps), Checkpoint(weights)
 

@@ -22,8 +22,8 @@ _DEPTH = 8
 # made again for as much more as was lacking, at most this often.
 _CORRECTIONS = 6
 
-# Widenings that are tried for each candidate, each by one level: as many as fit.
-_REFUNDS = 12
+# Widenings that are tried for each candidate, each by one level; most have few left to give.
+_REFUNDS = 64
 
 # Of losses that are next to nothing, the ratio of gain to loss means nothing.
 _LEAST_LOST = 1e-6

@@ -189,3 +189,9 @@ def driver(digits_network: Network, digits_data: Data, digits_trainer: Trainer) 
     activations = Activations(elastic, digits_network.groups, few)
     importance = Importance(elastic, digits_network.groups, few, activations)
     return Driver(digits_network, few, digits_trainer, importance, activations)
+
+
+@pytest.fixture
+def staircase() -> Staircase:
+    """A device of which nothing is known."""
+    return Staircase()

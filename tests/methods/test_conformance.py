@@ -30,7 +30,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module", params=list(BUDGETS.values()), ids=list(BUDGETS))
 def run(request: pytest.FixtureRequest, name: str, driver: Any) -> Any:
-    return driver.run(name, *request.param)
+    return driver.run(name, *request.param, first_step=0.15 if name != "netadapt" else 0.3)
 
 
 def bits(checkpoint: Checkpoint) -> list[Any]:

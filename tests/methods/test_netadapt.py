@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from conftest import Staircase
 
 from adapt.cost import Missing
 from adapt.cost.pricer import Pricer
@@ -86,8 +85,10 @@ def test_nothing_is_traced_again(run: Any, driver: Any) -> None:
 
 
 @pytest.mark.parametrize("share", [0.94, 1.07])
-def test_prices_are_corrected_by_what_whole_networks_take(driver: Any, share: float) -> None:
-    model = Staircase()
+def test_prices_are_corrected_by_what_whole_networks_take(
+    driver: Any, staircase: Any, share: float
+) -> None:
+    model = staircase
     bench = driver.bench("netadapt", ["latency"], model, long_steps=0, first_step=0.4)
     kernels = bench.pricer
 

@@ -325,7 +325,7 @@ def test_batch_statistics_follow() -> None:
 def test_an_epoch_takes_every_example_once_in_an_order_of_its_own() -> None:
     model = small(tail=softmax())
     trainer = Trainer(ElasticNetwork(model, find_groups(model)), NOISE, batch=16)
-    batches = [x.numpy() for x, _ in itertools.islice(trainer._batches(1, 0), 8)]
+    batches = [x.numpy() for x, *_ in itertools.islice(trainer._batches(1, 0), 8)]
     first, second = np.concatenate(batches[:4]), np.concatenate(batches[4:])
     assert not (first == INPUTS).all()
     assert not (first == second).all()
