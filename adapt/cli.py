@@ -72,7 +72,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ("--short-rate", float, "Learning rate of these.  [default: 0.001]"),
         ("--long-steps", int, "Training steps of the result.  [default: 600]"),
         ("--long-rate", float, "Highest learning rate of these.  [default: 0.003]"),
-        ("--first-step", float, "First tightening, share of cost.  [default: 0.13, paper 0.05]"),
+        ("--first-step", float, "First tightening, share of cost.  [default: 0.16, paper 0.05]"),
         ("--decay", float, "Factor on it, each iteration of netadapt-paper.  [default: 0.96]"),
         ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 3]"),
         ("--settling-steps", int, "Further steps of the best of these.  [default: 100]"),

@@ -90,7 +90,7 @@ def test_moments_are_those_of_what_is_read(case: Case) -> None:
         )
     )
     assert set(by_kernel) == {("first", 0), ("second", 0), ("last", 0)}
-    inner = keras.Model(case.model.inputs, case.model.get_layer("first").output)
+    inner = keras.Model(case.model.input, case.model.get_layer("first").output)
     read = np.asarray(inner(case.data.train.evenly(512).inputs)).reshape(-1, 6)
     moments = by_kernel["second", 0]
     np.testing.assert_allclose(moments.mean, read.mean(axis=0), rtol=1e-4, atol=1e-5)
