@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 OTHER := .venv-tflite-runtime
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 
+# Google's adbd and adb, for tests of phones without one.
+ADBD := .adbd
+
 .PHONY: run test test-long bench bench-predict setup lint clean help
 
 help:  ## This list.
@@ -18,7 +21,7 @@ run: $(VENV)/.installed  ## Adapt the bundled network to half its latency on thi
 
 setup: $(VENV)/.installed  ## Make .venv with everything, locked.
 
-test: $(VENV)/.installed $(OTHER)/.installed lint  ## Lint, type check, and all tests of normal length.
+test: $(VENV)/.installed $(OTHER)/.installed $(ADBD) lint  ## Lint, type check, and all tests of normal length.
 	$(BIN)/python -m pytest -q
 
 lint: $(VENV)/.installed  ## Style, types and the direction of imports.
@@ -27,7 +30,7 @@ lint: $(VENV)/.installed  ## Style, types and the direction of imports.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-long: $(VENV)/.installed $(OTHER)/.installed  ## The same tests with many more examples, kills and mutants.
+test-long: $(VENV)/.installed $(OTHER)/.installed $(ADBD)  ## The same tests with many more examples, kills and mutants.
 	STORE_MODEL_EXAMPLES=2100 STORE_MODEL_STEPS=50 TABLE_KILLS=100 ADAPT_LONG=1 \
 		$(BIN)/python -m pytest -q
 
@@ -36,8 +39,7 @@ bench: $(VENV)/.installed  ## Every benchmark, one after the other; half an hour
 
 bench-predict: $(VENV)/.installed  ## How well tables predict whole networks; half an hour of an idle machine.
 	$(BIN)/python tools/bench/thresholds.py
-	for type in float32 int8; do for model in mobilenet_v2-224 mobilenet_v1-0.5-128; do \
-		$(BIN)/python tools/bench/curves.py --model $$model --dtype $$type || exit 1; done; done
+	$(BIN)/python tools/bench/curves.py
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -55,5 +57,8 @@ $(OTHER)/.installed: requirements-tflite-runtime.lock
 	else echo "tflite-runtime has no wheel for this Python; its tests will be skipped"; fi
 	touch $@
 
+$(ADBD):
+	-sh tools/fetch_adbd.sh $@
+
 clean:  ## Remove the environments and caches.
-	rm -rf $(VENV) $(OTHER) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(OTHER) $(ADBD) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

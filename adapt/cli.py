@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from adapt.commands import COMMANDS
+from adapt.commands.data import image_options
+from adapt.commands.device import BINARY_OPTIONS
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ("--short-rate", float, "Learning rate of these.  [default: 0.001]"),
         ("--long-steps", int, "Training steps of the result.  [default: 600]"),
         ("--long-rate", float, "Highest learning rate of these.  [default: 0.003]"),
-        ("--first-step", float, "First tightening, share of cost.  [default: 0.16, paper 0.05]"),
+        ("--first-step", float, "First tightening, share of cost.  [default: 0.13, paper 0.05]"),
         ("--decay", float, "Factor on it, each iteration of netadapt-paper.  [default: 0.96]"),
         ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 3]"),
         ("--settling-steps", int, "Further steps of the best of these.  [default: 100]"),
@@ -104,7 +106,12 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     required=True,
     help="latency=50%, latency=1.2ms, macs=6M, params=40k, ... Repeatable; all must hold.",
 )
-@click.option("--device", default="local", show_default=True, help="The device to measure on.")
+@click.option(
+    "--device",
+    default="local",
+    show_default=True,
+    help="The device to measure on; eyeriss: none, the analytic model of that chip alone.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -138,14 +145,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
     help="What tells energy: the device's meter, or the analytic model of the Eyeriss chip.",
 )
-@click.option(
-    "--pixel-range",
-    type=(float, float),
-    default=(0.0, 255.0),
-    show_default=True,
-    help="What pixel values 0 and 255 of images become.",
-)
-@click.option("--resize", is_flag=True, help="Scale images to the network's input size.")
+@image_options
 @click.option(
     "--holdout",
     type=float,
@@ -155,11 +155,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--backend",
-    type=click.Choice(["xnnpack", "builtin"]),
+    type=click.Choice(["xnnpack", "builtin", "benchmark-model"]),
     default="xnnpack",
     show_default=True,
-    help="Kernels of the measured runtime.",
+    help="Kernels of the measured runtime, or a program of Google's.",
 )
+@BINARY_OPTIONS[0]
+@BINARY_OPTIONS[1]
 @click.option(
     "--device-threads",
     type=click.IntRange(1, 64),
@@ -168,11 +170,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Threads of the measured runtime.",
 )
 @click.option(
-    "--core-mask",
-    default="0",
+    "--cores",
+    type=click.Choice(["big", "little", "all"]),
+    default="big",
     show_default=True,
-    help="Cores it may use, bit i for CPU i; 0 for all.",
+    help="Cores it may use, by their clocks.",
 )
+@click.option("--core-mask", default="0", help="These cores instead, bit i for CPU i.")
 @click.option(
     "--exact",
     is_flag=True,
@@ -206,7 +210,11 @@ def run(**options: Any) -> None:
     from adapt.budget import Budget
 
     Budget.parse(options["budgets"])  # Before seconds of imports: a slip in the syntax is quick.
-    _refuse_unknown_device(options["device"])
+    if options["device"] not in ("local", "eyeriss"):
+        from adapt.config import load_config
+        from adapt.fleet.claim import refuse_unknown
+
+        refuse_unknown(options["device"], load_config().home, options["agent_python"])
     folder = _new_job(options)
     _carry_out(folder, None, as_json=options["as_json"], fresh=True)
 
@@ -226,13 +234,6 @@ def resume(job: Path, tables: Path | None, as_json: bool) -> None:
 
     path = inside if not job.exists() and inside.exists() else job
     _carry_out(JobFolder.open(path), tables, as_json=as_json, fresh=False)
-
-
-def _refuse_unknown_device(name: str) -> None:
-    if name != "local":
-        raise UsageError(
-            f"no device {name!r}", "The devices of this version: local (this machine)."
-        )
 
 
 def _new_job(options: dict[str, Any]) -> JobFolder:
@@ -260,6 +261,8 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         "budget": list(options["budgets"]),
         "compare": list(options["compare"]),
         "agent_python": _absolute_program(options["agent_python"]),
+        "binary": options["binary"] and options["binary"].absolute(),
+        "binary_flags": list(options["binary_flags"]),
         "core_mask": core_mask,
         "threads": options["threads"] or len(os.sched_getaffinity(0)),
         "tables": options["tables"] and options["tables"].absolute(),

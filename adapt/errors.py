@@ -4,6 +4,7 @@
     ├── UsageError             2   a flag or a value that is not understood
     ├── BudgetUnreachable      3   no network of this family meets the budget
     ├── DeviceError            4   the device or its agent cannot be used, or stopped answering
+    │   └── LinkError             in adapt.fleet.link, with Unauthorised, Gone, TimedOut, Refused
     ├── InputError             5   a bad model, data set or job folder
     ├── TableError             6   a lookup table that cannot be read or written
     ├── Stale                  7   entries of a lookup table are left that are out of date

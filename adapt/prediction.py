@@ -1,7 +1,7 @@
 """What a .tflite file would take on a device, operator by operator, from a lookup table.
 
 The file may come from anywhere. What the table cannot know is named and left out of the total, and
-never counted as nothing.
+never counted as nothing. With no device at hand, the analytic model tells what the table lacks.
 """
 
 from __future__ import annotations
@@ -11,13 +11,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from adapt.cost.base import Missing
+from adapt.cost.analytic import Column
+from adapt.cost.base import Amount, Missing
+from adapt.cost.calibration import LeftOut
+from adapt.cost.chain import Chain
+from adapt.cost.eyeriss.kernels import is_counted
+from adapt.cost.eyeriss.model import EyerissCost
+from adapt.cost.interval import half_interval_us
+from adapt.cost.offline import ON_EYERISS, from_table
 from adapt.cost.table import Answer, TableLatency, table_errors
-from adapt.errors import InputError
+from adapt.errors import InputError, UsageError
 from adapt.fleet.device import Device, MeasureOptions
 from adapt.refresh import OnProgress, measure_missing
 from adapt.tflite.graph import Node, OperatorGraph
@@ -26,13 +33,23 @@ from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Rejected
 from lookup_tables.store import Store
 
-__all__ = ["Operator", "Origin", "Prediction", "predict", "read_file"]
+__all__ = [
+    "Operator",
+    "Origin",
+    "Prediction",
+    "predict",
+    "predict_offline",
+    "predict_on_eyeriss",
+    "read_file",
+]
 
 # Flatbuffers end at 2 GiB; only files with weights behind the flatbuffer are larger.
 MAX_MODEL_BYTES = 2 << 30
 
 # Kernels, then facts and cold times, then what was rejected for the moment only.
 _ROUNDS = 4
+
+_STRANGE = "not an operator that can be timed alone"
 
 _FREE = "left out by the runtime beside its neighbour"
 
@@ -56,6 +73,7 @@ class Origin(StrEnum):
     MEASURED = "measured"
     IMPORTED = "imported"
     INTERPOLATED = "interpolated"
+    ANALYTIC = "analytic"
     MISSING = "missing"
     FAILED = "failed"
     UNSUPPORTED = "unsupported"
@@ -86,24 +104,48 @@ class Prediction:
     """A network's time on one platform.
 
     Attributes:
+        platform: None where nothing was measured: times are those of the Eyeriss chip then.
         operators: in the order in which they run.
         call_us: time of calling the runtime, paid once, microseconds; 0 where nothing is known.
         total_us: `call_us` and all operators that are known, microseconds.
-        error_us: `total_us` is off by at most this if every kernel is off by its stated error in
-            the same direction. It says how well the windows of each kernel agreed, not how well a
-            sum of kernels stands for a network.
+        error_us: what `total_us` is off by at most, nine times in ten; see `adapt.cost.interval`.
+            Operators that are unknown are not in it.
+        told_by: what told the times, for people; empty where a device was at hand.
+        energy: of all operators that are known, above idle power, microjoules; None where no meter
+            told any energy of the platform, or a device was at hand.
+        left_out: leave-one-out errors of the analytic model, by operator and type of data; empty
+            where it was not calibrated.
     """
 
-    platform: Platform
+    platform: Platform | None
     operators: tuple[Operator, ...]
     call_us: float
     total_us: float
     error_us: float
+    told_by: str = ""
+    energy: Amount | None = None
+    left_out: Mapping[tuple[str, str], LeftOut] = field(default_factory=dict)
+
+    @property
+    def shares(self) -> dict[Origin, float]:
+        """Share of the total by where it comes from; empty where nothing is known."""
+        parts = {Origin.MEASURED: self.call_us} if self.call_us else {}
+        for operator in self.operators:
+            if operator.latency_us is not None:
+                known = parts.get(operator.origin, 0.0)
+                parts[operator.origin] = known + operator.latency_us
+        whole = math.fsum(parts.values())
+        return {origin: part / whole for origin, part in parts.items()} if whole else {}
 
     @property
     def interval_us(self) -> tuple[float, float]:
         """The total less and plus `error_us`; never below 0."""
         return max(self.total_us - self.error_us, 0.0), self.total_us + self.error_us
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the total has an interval: nobody knows how far off the Eyeriss model is."""
+        return self.platform is not None and not self.nothing_known
 
     @property
     def unknown(self) -> tuple[Operator, ...]:
@@ -178,12 +220,64 @@ def predict(
         if not measure:
             failed = store.quarantined(platform)
     call = TableLatency(store, platform).call
-    return _sum(
-        platform,
-        _operators(nodes, iter(answers), failed, late=watch.is_late),
-        call.latency_us,
-        call.latency_us * call.relative_error,
+    known = [(kernel, a) for kernel, a in zip(kernels, answers, strict=True) if a is not None]
+    operators = _operators(nodes, iter(answers), failed, late=watch.is_late)
+    found = _sum(platform, operators, call.latency_us)
+    error = half_interval_us(found.total_us, call.latency_us * call.relative_error, known)
+    return replace(found, error_us=error)
+
+
+def predict_offline(graph: OperatorGraph, store: Store, platform: Platform) -> Prediction:
+    """Price the network `graph` on `platform` by what `store` has of it, and touch no device.
+
+    What it has no answer for is analytic; see `adapt.cost.offline`. Raises TableError where the
+    table cannot be read.
+    """
+    offline = from_table(store, platform)
+    if offline.table is None:
+        return predict_on_eyeriss(graph)
+    table, nodes = offline.table, graph.operators
+    kernels = [node.kernel for node in nodes if node.supported]
+    others = sum(graph.constant_bytes(node) for node in nodes if not node.supported)
+    answers, _ = table.answers(kernels, other_weights=others)
+    with table_errors():
+        failed = store.quarantined(platform)
+        calibration = table.analytic and table.analytic.calibration(Column.HOT)
+    operators = _operators(nodes, iter(answers), failed, late=False)
+    call = table.call
+    found = _sum(platform, operators, call.latency_us)
+    known = [(k, a) for k, a in zip(kernels, answers, strict=True) if a is not None]
+    energy = None
+    if known and offline.has_energy:
+        energy = Chain(offline.models, ["energy"]).price([kernel for kernel, _ in known])["energy"]
+    measured = [(kernel, a) for kernel, a in known if Origin(a.origin) is Origin.MEASURED]
+    error = half_interval_us(found.total_us, call.latency_us * call.relative_error, measured)
+    told = table.error_us(*zip(*known, strict=True)) if known else 0.0
+    return replace(
+        found,
+        error_us=math.hypot(error, told),
+        told_by=offline.told_by["latency"],
+        energy=energy,
+        left_out=calibration.left_out() if calibration else {},
     )
+
+
+def predict_on_eyeriss(graph: OperatorGraph) -> Prediction:
+    """Price the network `graph` on the Eyeriss chip, by the model alone."""
+    model = EyerissCost()
+    operators = []
+    for index, node in enumerate(graph.operators):
+        kernel = node.kernel
+        try:
+            if not node.supported:
+                raise UsageError(_STRANGE)
+            latency_us = model.price([kernel])["latency"].value
+        except (InputError, UsageError) as error:  # One operator of a file that is fine otherwise.
+            operators.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=error.what))
+            continue
+        detail = "" if is_counted(kernel) else "not counted by the model"
+        operators.append(Operator(index, kernel, Origin.ANALYTIC, latency_us, detail=detail))
+    return replace(_sum(None, operators, 0.0), told_by=ON_EYERISS)
 
 
 class _Watch:
@@ -218,8 +312,7 @@ def _operators(
         kernel = node.kernel
         answer = next(answers) if node.supported else None
         if not node.supported:
-            why = "not an operator that can be timed alone"
-            result.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=why))
+            result.append(Operator(index, kernel, Origin.UNSUPPORTED, detail=_STRANGE))
         elif answer is not None:
             origin = Origin.IMPORTED if answer.source else Origin(answer.origin)
             values = (answer.latency_us, answer.relative_error)
@@ -235,18 +328,11 @@ def _operators(
     return result
 
 
-def _sum(
-    platform: Platform, operators: Sequence[Operator], call_us: float, call_error_us: float
-) -> Prediction:
-    known = [
-        (o.latency_us, o.latency_us * (o.relative_error or 0.0))
-        for o in operators
-        if o.latency_us is not None
-    ]
-    total = math.fsum((call_us, *(latency for latency, _ in known)))
-    error = math.fsum((call_error_us, *(spread for _, spread in known)))
+def _sum(platform: Platform | None, operators: Sequence[Operator], call_us: float) -> Prediction:
+    """What `operators` come to, their error left out."""
+    total = math.fsum((call_us, *(o.latency_us for o in operators if o.latency_us is not None)))
     shared = tuple(_with_share(operator, total) for operator in operators)
-    return Prediction(platform, shared, call_us, total, error)
+    return Prediction(platform, shared, call_us, total, 0.0)
 
 
 def _with_share(operator: Operator, total_us: float) -> Operator:
@@ -258,6 +344,6 @@ def _with_share(operator: Operator, total_us: float) -> Operator:
         operator.origin,
         operator.latency_us,
         operator.relative_error,
-        share=operator.latency_us / total_us,
+        share=operator.latency_us / total_us if total_us else None,
         detail=operator.detail,
     )

@@ -71,6 +71,7 @@ class _Mark:
 
 _HOT = _Mark("measured", "adapted", "o", line="-")
 _COLD = _Mark("measured with cold weights", "third", "s", line="--")
+_COLD_IMPORTED = _Mark("imported with cold weights", "third", "s", filled=False)
 
 # Where it stands, its value and the half of its error bar.
 _Point = tuple[Any, float, float]
@@ -90,9 +91,10 @@ def draw_history(
         for observation in seen:
             if observation.latency_us is None or observation.relative_error is None:
                 continue
-            imported = observation.fate == Fate.IMPORTED
-            mark = marks[observation.detail] if imported else _COLD if observation.cold else _HOT
-            series.setdefault(mark, []).append(
+            hot, cold = _HOT, _COLD
+            if observation.fate == Fate.IMPORTED:
+                hot, cold = marks[observation.detail], _COLD_IMPORTED
+            series.setdefault(cold if observation.cold else hot, []).append(
                 _point(_moment(observation.at), observation.latency_us, observation.relative_error)
             )
         _draw(axes, series)
@@ -135,12 +137,14 @@ def draw_steps(
         series: dict[_Mark, list[_Point]] = {_HOT: [], _COLD: []}
         for step in steps:
             row = step.row
-            mark = marks[row.source] if row.source else _HOT
-            series.setdefault(mark, []).append(
+            hot, cold = (marks[row.source], _COLD_IMPORTED) if row.source else (_HOT, _COLD)
+            series.setdefault(hot, []).append(
                 _point(step.channels, row.latency_us, row.relative_error)
             )
             if row.cold_us is not None and row.cold_error is not None:
-                series[_COLD].append(_point(step.channels, row.cold_us, row.cold_error))
+                series.setdefault(cold, []).append(
+                    _point(step.channels, row.cold_us, row.cold_error)
+                )
         answers = [step for step in steps if step.answers]
         times = {step.channels: (step.row.latency_us, step.row.cold_us) for step in answers}
         for line in zip(*times.values(), strict=True):

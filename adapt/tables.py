@@ -27,9 +27,13 @@ __all__ = [
     "find_platforms",
     "import_table",
     "replacing",
+    "stored_platform",
 ]
 
 _KEY = re.compile("[0-9a-f]{4,32}")
+
+# Digits of a key that are shown: enough to tell the platforms of any real table apart.
+_KEY_DIGITS = 12
 
 # Of an ambiguous key, and of what is wrong with a file: more lines help nobody.
 _SHOWN = 20
@@ -59,6 +63,26 @@ def find_platforms(store: Store, key: str | None) -> list[Platform]:
             "`adapt tables` lists them.",
         )
     return found
+
+
+@contextmanager
+def stored_platform(path: Path, key: str | None) -> Iterator[tuple[Store, Platform] | None]:
+    """The one platform of the table file at `path`, or that whose key begins with `key`.
+
+    None where nothing was measured: there is no file, or no platform in it. UsageError where it
+    holds several and `key` does not choose one.
+    """
+    if key is None and not path.exists():
+        yield None
+        return
+    with existing_table(path) as store:
+        platforms = find_platforms(store, key)
+        if len(platforms) > 1:
+            several = "\n  ".join(
+                f"--platform {each.key[:_KEY_DIGITS]}  {each}" for each in platforms
+            )
+            raise UsageError(f"{path} holds {len(platforms)} platforms; choose one of", several)
+        yield (store, platforms[0]) if platforms else None
 
 
 def find_kernel(store: Store, name: str) -> Kernel:

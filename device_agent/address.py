@@ -1,4 +1,9 @@
-"""Where the agent may listen: a Unix socket that nobody else can replace, or a loopback port."""
+"""Where the agent may listen.
+
+A Unix socket that nobody else can replace, an abstract one (Android lets the shell make no other;
+everybody can connect to it, so that the token alone decides), a loopback port, or with TLS any
+address.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,8 @@ from pathlib import Path
 
 # sun_path holds 108 bytes with its final zero.
 MAX_SOCKET_PATH_BYTES = 107
+# After its leading zero, which gRPC writes.
+_ABSTRACT = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _TCP = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[0-9.]+):(?P<port>\d{1,5})")
 
 
@@ -23,22 +30,32 @@ class Address:
 
     host: str
     port: int | None = None
+    abstract: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> Address:
-        """The address of `--listen`; AddressError where it would let strangers in."""
+    def parse(cls, text: str, *, tls: bool = False) -> Address:
+        """The address of `--listen`; AddressError where it would let strangers in.
+
+        `tls`: that hosts will have to show a certificate.
+        """
         if text.startswith("unix:"):
             return cls(str(_socket_path(text.removeprefix("unix:"))))
+        if text.startswith("unix-abstract:"):
+            name = text.removeprefix("unix-abstract:")
+            if not _ABSTRACT.fullmatch(name):
+                raise AddressError("an abstract socket's name is 1 to 100 of A-Z a-z 0-9 . _ -")
+            return cls(name, abstract=True)
         match = _TCP.fullmatch(text)
         if match is None or int(match["port"]) > 65_535:
-            raise AddressError(f"{text!r} is neither unix:PATH nor 127.0.0.1:PORT")
+            raise AddressError(f"{text!r} is none of unix:PATH, unix-abstract:NAME, 127.0.0.1:PORT")
         try:
             host = ipaddress.ip_address(match["host"].strip("[]"))
         except ValueError as error:
             raise AddressError(f"{text!r}: {error}") from error
-        if not host.is_loopback:
+        if not host.is_loopback and not tls:
             raise AddressError(
-                f"{text!r} can be reached from other machines; listen on 127.0.0.1 or a Unix socket"
+                f"{text!r} can be reached from other machines: give --tls with the folder that"
+                " `adapt devices enroll` made, or listen on 127.0.0.1 or a Unix socket"
             )
         return cls(match["host"], int(match["port"]))
 
@@ -47,7 +64,9 @@ class Address:
         return self if self.port is None else Address(self.host, port)
 
     def __str__(self) -> str:
-        return f"unix:{self.host}" if self.port is None else f"{self.host}:{self.port}"
+        if self.port is not None:
+            return f"{self.host}:{self.port}"
+        return f"unix-abstract:{self.host}" if self.abstract else f"unix:{self.host}"
 
 
 def _socket_path(text: str) -> Path:

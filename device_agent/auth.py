@@ -1,13 +1,14 @@
-"""The token that a host must show, and the interceptor that asks for it."""
+"""What a host must show: its token, and with TLS a certificate."""
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import grpc
 
@@ -16,12 +17,13 @@ from device_agent.health import SERVICE as HEALTH_SERVICE
 # 128 bits in hex; hosts of this project send 256.
 MIN_TOKEN_CHARACTERS = 32
 MAX_TOKEN_BYTES = 4096
+MAX_PEM_BYTES = 64 << 10
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 
 class TokenError(Exception):
-    """A token that must not be used; the message says why."""
+    """A token or a key that must not be used; the message says why."""
 
 
 def read_token(descriptor: int) -> str:
@@ -42,6 +44,26 @@ def read_token(descriptor: int) -> str:
 
 def read_token_file(path: Path) -> str:
     """The first line of a file that its owner alone can read."""
+    with _secret(path) as file:
+        return read_token(file.fileno())
+
+
+def read_credentials(folder: Path) -> grpc.ServerCredentials:
+    """TLS with the certificates in `folder`: hosts must show one that ca.pem signed."""
+    with _secret(folder / "agent.key") as file:
+        key = file.read(MAX_PEM_BYTES)
+    try:
+        certificate, authority = (
+            (folder / name).read_bytes()[:MAX_PEM_BYTES] for name in ("agent.pem", "ca.pem")
+        )
+    except OSError as error:
+        raise TokenError(f"{error.filename}: {error.strerror}") from error
+    return grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
+
+
+@contextlib.contextmanager
+def _secret(path: Path) -> Iterator[BinaryIO]:
+    """A file that its owner alone can read."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
@@ -51,7 +73,7 @@ def read_token_file(path: Path) -> str:
                 raise TokenError(f"others can use {path}: chmod 600 {path}")
             if status.st_uid not in (os.geteuid(), 0):
                 raise TokenError(f"{path} belongs to user {status.st_uid}")
-            return read_token(file.fileno())
+            yield file
     except OSError as error:
         raise TokenError(f"{path}: {error.strerror}") from error
 

@@ -89,14 +89,14 @@ def device_model(root: Path) -> str:
     phone = _getprop(root, "ro.product.model")
     if phone:
         maker = _getprop(root, "ro.product.manufacturer")
-        return _joined(maker, phone)
+        return joined(maker, phone)
     board = read(root, "proc/device-tree/model")
     if board:
         return board
     folder = "sys/class/dmi/id"
     product = read(root, f"{folder}/product_name")
     if product:
-        return _joined(read(root, f"{folder}/sys_vendor"), product)
+        return joined(read(root, f"{folder}/sys_vendor"), product)
     return f"unnamed {clean(os.uname().machine)}"
 
 
@@ -104,10 +104,10 @@ def soc(root: Path) -> str:
     """System on chip where there is one, else the CPU model with its generation."""
     phone = _getprop(root, "ro.soc.model")
     if phone:
-        return _joined(_getprop(root, "ro.soc.manufacturer"), phone)
+        return joined(_getprop(root, "ro.soc.manufacturer"), phone)
     machine = read(root, "sys/devices/soc0/machine")
     if machine:
-        return _joined(read(root, "sys/devices/soc0/family"), machine)
+        return joined(read(root, "sys/devices/soc0/family"), machine)
     tree = [clean(part) for part in read_text(root / "proc/device-tree/compatible").split("\0")]
     if any(tree):
         # From the board to the chip; the last is the most general.
@@ -141,7 +141,7 @@ def os_build(root: Path) -> str:
         return fingerprint
     match = re.search(r'^PRETTY_NAME="?([^"\n]*)', read_text(root / "etc/os-release"), re.MULTILINE)
     kernel = read(root, "proc/sys/kernel/osrelease") or os.uname().release
-    return _joined(match[1] if match else "", f"Linux {kernel}")
+    return joined(match[1] if match else "", f"Linux {kernel}")
 
 
 def online(root: Path) -> list[int]:
@@ -193,6 +193,6 @@ def _temperatures(root: Path) -> Iterator[agent_pb2.Temperature]:
             yield agent_pb2.Temperature(zone=name, celsius=celsius)
 
 
-def _joined(maker: str, name: str) -> str:
+def joined(maker: str, name: str) -> str:
     """Maker and name, the maker once."""
     return clean(name if name.lower().startswith(maker.lower()) else f"{maker} {name}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ RUNTIMES = (
 RESOLVERS = {"xnnpack": "BUILTIN", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}
 BACKENDS = tuple(RESOLVERS)
 BUILD_DIGITS = 16
+# The id of the bundle that the agent was started from: its C library is part of what is timed.
+BUILD_VARIABLE = "DEVICE_AGENT_BUILD"
 # Inputs are the same in every process, since the time of a few kernels depends on the data.
 SEED = 20_180_910
 
@@ -53,7 +56,10 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """An imported runtime. `build` is the head of the SHA-256 of its native library, in hex."""
+    """An imported runtime.
+
+    `build` is the head of the SHA-256 of its native library, in hex, or the id of its bundle.
+    """
 
     name: str
     version: str
@@ -100,7 +106,8 @@ def find() -> Runtime:
             tried.append(f"{name}: {version} needs numpy below 2, found {np.__version__}")
             continue
         folder = Path(str(module.__file__)).parent
-        return Runtime(name, version, build_id(native_library(folder)), module)
+        build = os.environ.get(BUILD_VARIABLE) or build_id(native_library(folder))
+        return Runtime(name, version, build, module)
     reasons = "; ".join(tried)
     raise NoRuntimeError(f"no TFLite runtime can be used ({reasons}): pip install ai-edge-litert")
 

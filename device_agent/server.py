@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
@@ -113,27 +113,35 @@ class DeviceAgent:
         return await asyncio.to_thread(probe.state, self._root)
 
 
-class Server:
-    """An agent that listens."""
+class Agent(Protocol):
+    """What a server serves."""
 
-    def __init__(
-        self,
-        token: str,
-        identity: agent_pb2.Identity,
-        root: Path = Path("/"),
-        hang_seconds: float = batch.HANG_SECONDS,
-        meters: Sequence[Meter] = (),
-    ) -> None:
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The methods of the service."""
+
+
+class Server:
+    """An agent that listens, to hosts that have the token."""
+
+    def __init__(self, token: str, agent: Agent) -> None:
         self._health = Health()
         self._server = grpc.aio.server(
             interceptors=[TokenInterceptor(token)], options=SERVER_OPTIONS
         )
-        agent = DeviceAgent(identity, root, hang_seconds, meters)
         self._server.add_generic_rpc_handlers((agent.handler(), self._health.handler()))
 
-    async def start(self, address: Address) -> Address:
-        """Listen; the address with the port that was chosen. RuntimeError where it is taken."""
-        port = self._server.add_insecure_port(str(address))
+    async def start(
+        self, address: Address, credentials: grpc.ServerCredentials | None = None
+    ) -> Address:
+        """Listen, with TLS where there are credentials.
+
+        The address with the port that was chosen; RuntimeError where it is taken, or the
+        certificates do not fit together.
+        """
+        if credentials is None:
+            port = self._server.add_insecure_port(str(address))
+        else:
+            port = self._server.add_secure_port(str(address), credentials)
         await self._server.start()
         return address.bound(port)
 

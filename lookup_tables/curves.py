@@ -19,13 +19,13 @@ from lookup_tables.families import Axis, Family, Member, member
 from lookup_tables.kernel import Kernel
 from lookup_tables.staircase import PLAIN, Staircase
 
-__all__ = ["COVERAGE", "Curves", "Estimate"]
+__all__ = ["COVERAGE", "DEVIATIONS", "Curves", "Estimate", "widening"]
 
 # How often the truth lies within the expected error.
 COVERAGE = 0.9
 
 # Deviations of a normal distribution that hold so much.
-_DEVIATIONS = statistics.NormalDist().inv_cdf((1 + COVERAGE) / 2)
+DEVIATIONS = statistics.NormalDist().inv_cdf((1 + COVERAGE) / 2)
 
 # A family with fewer members measured is not known at all: one for each term of the trend.
 _MIN_POINTS = {1: 3, 2: 4, 3: 5}
@@ -164,7 +164,7 @@ class Curves:
             for curve, size in zip(curves, sizes, strict=True):
                 curve.tune(tuning, size)
             surprises = [each for curve in curves for each in curve.surprises()]
-            self._kinds[kind] = tuning, _scale(surprises)
+            self._kinds[kind] = tuning, widening(surprises)
         return self._kinds[kind]
 
     def _known(self, family: Family) -> bool:
@@ -186,7 +186,7 @@ class Curves:
         curve = self.curve(family)
         assert curve is not None
         values, deviations = curve.at(list(members))
-        widen = self.scale(family) * _DEVIATIONS
+        widen = self.scale(family) * DEVIATIONS
         return {
             kernel: Estimate(float(value), float(widen * deviation), measured=False)
             for kernel, value, deviation in zip(members.values(), values, deviations, strict=True)
@@ -199,7 +199,7 @@ def _kind(family: Family) -> _Kind:
     return axis.op, axis.dtype, axis.window
 
 
-def _scale(surprises: Iterable[float]) -> float:
+def widening(surprises: Iterable[float]) -> float:
     """The factor under which COVERAGE of `surprises` and of those expected beforehand fit.
 
     Not below 1: what was measured within minutes agrees better than it will with what comes later.
@@ -211,4 +211,4 @@ def _scale(surprises: Iterable[float]) -> float:
     ]
     together = sorted([*surprises, *expected])
     rank = math.ceil(COVERAGE * (len(together) + 1))
-    return max(1.0, together[min(rank, len(together)) - 1] / _DEVIATIONS)
+    return max(1.0, together[min(rank, len(together)) - 1] / DEVIATIONS)

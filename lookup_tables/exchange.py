@@ -34,7 +34,8 @@ _EXCHANGE = """
     WHERE :platform IS NULL OR platform.key = :platform
     UNION ALL
     SELECT platform.text, kernel.text, imported.latency_us, imported.relative_error,
-           imported.null_us, imported.measured_at, imported.source, NULL, NULL,
+           imported.null_us, imported.measured_at, imported.source,
+           imported.cold_us, imported.cold_error,
            imported.energy_uj, imported.energy_error, ifnull(imported.energy_meter, '')
     FROM imported
     JOIN platform ON platform.id = imported.platform_id
@@ -45,9 +46,11 @@ _EXCHANGE = """
 # A row that was measured here, exported and comes back is no news either.
 _INSERT_IMPORTED = """
     INSERT INTO imported (platform_id, kernel_id, source, latency_us, relative_error, null_us,
-                          measured_at, imported_at, energy_uj, energy_error, energy_meter)
+                          measured_at, imported_at, cold_us, cold_error, energy_uj, energy_error,
+                          energy_meter)
     SELECT platform.id, :kernel, :source, :latency_us, :relative_error, :null_us, :measured_at,
-           :imported_at, :energy_uj, :energy_error, nullif(:energy_meter, '')
+           :imported_at, :cold_us, :cold_error, :energy_uj, :energy_error,
+           nullif(:energy_meter, '')
     FROM platform
     WHERE platform.key = :platform AND NOT EXISTS (
         SELECT 1 FROM entry
@@ -142,6 +145,8 @@ def merge(store: Store, found: Iterable[Row], now: float) -> Imported:
                 "null_us": row.null_us,
                 "measured_at": row.measured_at,
                 "imported_at": now,
+                "cold_us": row.cold_us,
+                "cold_error": row.cold_error,
                 "energy_uj": row.energy_uj,
                 "energy_error": row.energy_error,
                 "energy_meter": row.energy_meter,

@@ -319,4 +319,19 @@ def add_energy(database: Database) -> None:
         _append_only(database, table)
 
 
+# Cold times of others. They came with the hot ones beside them, of the same device.
+_V6_COLUMNS = """
+ALTER TABLE imported ADD COLUMN cold_us REAL CHECK (cold_us > 0 AND cold_us < 1e9)
+
+ALTER TABLE imported ADD COLUMN cold_error REAL
+    CHECK (cold_error >= 0 AND cold_error < 1e9 AND (cold_error IS NULL) = (cold_us IS NULL))
+"""
+
+
+@_migration(6)
+def add_cold_times_to_imports(database: Database) -> None:
+    """Version 6: cold times that came from another table."""
+    _run(database, _V6_COLUMNS)
+
+
 VERSION = len(_MIGRATIONS)

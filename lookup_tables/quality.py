@@ -28,8 +28,8 @@ __all__ = [
 MAX_LATENCY_US = 1e9
 
 # The target is what the agent strives for; a result that ran out of windows on a noisy device is
-# still worth its larger stated error up to this many targets (2 % at the usual target of 0.5 %).
-ACCEPTABLE_TARGETS = 4.0
+# still worth its larger stated error up to this many targets (2 % at the usual target of 1 %).
+ACCEPTABLE_TARGETS = 2.0
 
 # Clock scaling and contention together slow a window down by less than this. Two windows that are
 # faster than the typical one by more were timed by a clock that jumped.
@@ -204,16 +204,17 @@ def kernel_error(measured: Accepted, null_us: float, null_error: float) -> float
     return spread_us / kernel_time(measured.latency_us, null_us)
 
 
-def cold_time(one: Accepted, all_copies: Accepted, copies: int, beside_us: float) -> Accepted:
-    """Time of a kernel with cold weights, from models with one copy of it and with `copies`.
+def cold_time(all_copies: Accepted, copies: int, null: Accepted, beside_us: float) -> Accepted:
+    """Time of a kernel with cold weights, from a model with so many `copies` of it.
 
-    Each further copy adds the kernel's time and `beside_us`, what the model does beside each copy,
-    microseconds. Never below MIN_KERNEL_US. The error is that of both models added up.
+    Each copy takes the kernel's time and `beside_us`, what the model does beside each,
+    microseconds; `null` is the null op of the same batch. Never below MIN_KERNEL_US. The error is
+    that of both models added up.
     """
-    added_us = (all_copies.latency_us - one.latency_us) / (copies - 1)
-    latency_us = max(added_us - beside_us, MIN_KERNEL_US)
+    each_us = (all_copies.latency_us - null.latency_us) / copies
+    latency_us = max(each_us - beside_us, MIN_KERNEL_US)
     spread_us = (
-        all_copies.latency_us * all_copies.relative_error + one.latency_us * one.relative_error
-    ) / (copies - 1)
-    used = min(one.windows_used, all_copies.windows_used)
+        all_copies.latency_us * all_copies.relative_error + null.latency_us * null.relative_error
+    ) / copies
+    used = min(null.windows_used, all_copies.windows_used)
     return Accepted(latency_us, spread_us / latency_us, used)

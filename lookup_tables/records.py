@@ -57,20 +57,20 @@ class ColdResult:
     """One kernel timed with its weights out of the cache.
 
     Attributes:
-        copies: of the kernel in the larger of two models, 2 or more, each with its own weights.
-        one: windows of the model with one copy.
-        all: windows of the model with all of them.
-        verdict: the time that each further copy adds, or why there is none.
-        nodes, delegated: operators of the larger model, and those that a delegate took.
+        copies: of the kernel in the model, 2 or more, each with its own weights.
+        all: windows of the model.
+        verdict: the time of each copy, or why there is none.
+        nodes, delegated: operators of the model, and those that a delegate took.
+        one: windows of a model with one copy, which earlier versions timed as well.
     """
 
     kernel: Kernel
     copies: int
-    one: tuple[Window, ...]
     all: tuple[Window, ...]
     verdict: Accepted | Rejected
     nodes: int = 0
     delegated: int = 0
+    one: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ class Entry:
         energy_error: its standard uncertainty as a share of `energy_uj`.
         energy_meter: which meter told it; empty without an energy. Meters cover different parts of
             a device: only what one of them told may be added up.
+        energy_at: when it was measured, seconds since 1970.
     """
 
     latency_us: float
@@ -151,6 +152,7 @@ class Entry:
     energy_uj: float | None = None
     energy_error: float | None = None
     energy_meter: str = ""
+    energy_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

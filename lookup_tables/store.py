@@ -15,7 +15,7 @@ from types import TracebackType
 
 from sqlite_utils import Database
 
-from lookup_tables import energy_rows, rows, upkeep
+from lookup_tables import energy_rows, queries, rows, upkeep
 from lookup_tables.connection import BUSY_TIMEOUT_S, Connection
 from lookup_tables.energy import EnergyRun
 from lookup_tables.kernel import Kernel, Platform
@@ -96,7 +96,7 @@ class Store:
             batch = rows.insert_batch(database, platform, record, now)
             if record.null_energy is not None:
                 energy_rows.insert_null(database, batch, record.null_energy)
-            null = _null_of(record) or rows.own_null_time(database, platform)
+            null = _null_of(record) or queries.own_null_time(database, platform)
             accepted: dict[Kernel, Entry] = {}
             rejected: dict[Kernel, Rejected] = {}
             for result in record.kernels:
@@ -135,7 +135,7 @@ class Store:
         """
         with self.connection.read() as database:
             if kernels is None:
-                found = database.execute(rows.ENTRIES, {"platform": platform.key})
+                found = database.execute(queries.ENTRIES, {"platform": platform.key})
                 return {Kernel.parse(row[0]): Entry(*row[2:]) for row in found}
             return _entries(database, platform, kernels)
 
@@ -143,14 +143,14 @@ class Store:
         """Entries of `platform`, imports included, with an energy that `meter` told."""
         with self.connection.read() as database:
             values = {"platform": platform.key, "meter": meter}
-            found = database.execute(rows.METERED, values)
+            found = database.execute(queries.METERED, values)
             return {Kernel.parse(row[0]): Entry(*row[2:]) for row in found}
 
     def _record_cold(
         self, database: Database, platform: Platform, batch: int, result: ColdResult
     ) -> Accepted | Rejected:
         verdict = result.verdict
-        if isinstance(verdict, Accepted) and not rows.has_own_entry(
+        if isinstance(verdict, Accepted) and not queries.has_own_entry(
             database, platform, result.kernel
         ):
             verdict = Rejected(
@@ -174,7 +174,7 @@ class Store:
     def facts(self, platform: Platform) -> dict[str, Fact]:
         """What was learnt of `platform`, by name; the newest of each."""
         with self.connection.read() as database:
-            return rows.facts(database, platform)
+            return queries.facts(database, platform)
 
     def record_uses(self, platform: Platform, kernels: Iterable[Kernel]) -> None:
         """Count one more use, now, of each of `kernels` that the table knows.
@@ -208,7 +208,7 @@ class Store:
         A sum of entries lacks the cost of one invoke: add this once for a network.
         """
         with self.connection.read() as database:
-            return rows.null_time(database, platform)
+            return queries.null_time(database, platform)
 
     def null_energy(self, platform: Platform, meter: str) -> NullEnergy | None:
         """Median of the null op's energies subtracted from the platform's entries by `meter`.
@@ -221,7 +221,7 @@ class Store:
     def rejections(self, platform: Platform) -> list[Rejection]:
         """Every rejected result of `platform`, oldest first."""
         with self.connection.read() as database:
-            found = database.execute(rows.REJECTIONS, (platform.key,))
+            found = database.execute(queries.REJECTIONS, (platform.key,))
             return [Rejection(Kernel.parse(row[0]), Reason(row[1]), *row[2:]) for row in found]
 
     def quarantined(self, platform: Platform) -> dict[Kernel, Rejected]:
@@ -231,7 +231,7 @@ class Store:
         they were last accepted.
         """
         with self.connection.read() as database:
-            found = database.execute(rows.QUARANTINED, (platform.key, STRIKES))
+            found = database.execute(queries.QUARANTINED, (platform.key, STRIKES))
             return {
                 Kernel.parse(text): Rejected(Reason(reason), f"{strikes} times; last: {detail}")
                 for text, reason, detail, strikes, _ in found
@@ -240,7 +240,7 @@ class Store:
     def never_cold(self, platform: Platform) -> set[Kernel]:
         """Kernels whose cold time was rejected STRIKES times and never accepted."""
         with self.connection.read() as database:
-            found = database.execute(rows.NEVER_COLD, (platform.key, STRIKES))
+            found = database.execute(queries.NEVER_COLD, (platform.key, STRIKES))
             return {Kernel.parse(text) for (text,) in found}
 
     def platforms(self) -> list[Platform]:
@@ -252,28 +252,28 @@ class Store:
     def counts(self, platform: Platform) -> TableCounts:
         """How much there is about `platform`."""
         with self.connection.read() as database:
-            return TableCounts(*database.execute(rows.COUNTS, {"key": platform.key}).fetchone())
+            return TableCounts(*database.execute(queries.COUNTS, {"key": platform.key}).fetchone())
 
     def revision(self, platform: Platform) -> tuple[int, int]:
         """Numbers of the last batch and fact of `platform`: equal where nothing was added since."""
         with self.connection.read() as database:
-            row = database.execute(rows.REVISION, (platform.key,)).fetchone()
+            row = database.execute(queries.REVISION, (platform.key,)).fetchone()
             return (0, 0) if row is None else (row[0], row[1])
 
     def networks(self, platform: Platform, sha256: str | None = None) -> list[NetworkTime]:
         """Whole networks measured on `platform`, oldest first; those of one file, or all."""
         with self.connection.read() as database:
-            found = database.execute(rows.NETWORKS, {"key": platform.key, "sha256": sha256})
+            found = database.execute(queries.NETWORKS, {"key": platform.key, "sha256": sha256})
             return [NetworkTime(*row) for row in found]
 
     def digest(self, platform: Platform) -> str:
         """SHA-256 over entries and facts: equal where every price is equal, bit by bit."""
         digest = hashlib.sha256(platform.text.encode())
         with self.connection.read() as database:
-            for name, fact in rows.facts(database, platform).items():
+            for name, fact in queries.facts(database, platform).items():
                 digest.update(repr((name, fact.value)).encode())
-            found = database.execute(rows.ENTRIES, {"platform": platform.key})
-            for row in sorted((*row[1:5], *map(repr, (row[8], *row[11:]))) for row in found):
+            found = database.execute(queries.ENTRIES, {"platform": platform.key})
+            for row in sorted((*row[1:5], *map(repr, (row[8], *row[11:14]))) for row in found):
                 digest.update(repr(row).encode())
         return digest.hexdigest()
 
@@ -283,7 +283,7 @@ def _entries(
 ) -> dict[Kernel, Entry]:
     wanted = {kernel.key: kernel for kernel in kernels}
     values = {"platform": platform.key, "keys": json.dumps(list(wanted))}
-    found = database.execute(rows.ENTRIES_OF_KEYS, values)
+    found = database.execute(queries.ENTRIES_OF_KEYS, values)
     return {wanted[row[1]]: Entry(*row[2:]) for row in found}
 
 
@@ -299,7 +299,7 @@ def _record_energy(
     if isinstance(run, EnergyRun):
         null = energy_rows.null_of(null_run, run.meter)
         null = null or energy_rows.null_energy(database, platform, run.meter)
-        if not rows.has_own_entry(database, platform, result.kernel):
+        if not queries.has_own_entry(database, platform, result.kernel):
             run = Rejected(Reason.INVALID, "the table has no time of its own of this kernel")
         elif null is None:
             run = Rejected(Reason.NO_NULL, "the energy of the null op was not accepted")

@@ -62,6 +62,13 @@ _HISTORY = """
     JOIN imported ON imported.platform_id = platform.id
     JOIN kernel ON kernel.id = imported.kernel_id
     WHERE platform.key = :platform AND kernel.key = :kernel
+    UNION ALL
+    SELECT imported.measured_at, 'imported', 1, imported.cold_us, imported.cold_error,
+           NULL, NULL, imported.source, imported.id, 0, 0
+    FROM platform
+    JOIN imported ON imported.platform_id = platform.id
+    JOIN kernel ON kernel.id = imported.kernel_id
+    WHERE platform.key = :platform AND kernel.key = :kernel AND imported.cold_us IS NOT NULL
     ORDER BY 1, 3, 9
 """
 
@@ -206,8 +213,8 @@ def history(store: Store, platform: Platform, kernel: Kernel) -> list[Observatio
                 latency = kernel_time(latency, null)
             answers = bool(is_entry)
             if fate == Fate.IMPORTED and answer is not None:
-                chosen = (answer.source, answer.measured_at, answer.latency_us)
-                answers = chosen == (detail, at, latency)
+                time = answer.cold_us if cold else answer.latency_us
+                answers = (answer.source, answer.measured_at, time) == (detail, at, latency)
             result.append(
                 Observation(at, Fate(fate), bool(cold), latency, error, null, detail, answers)
             )

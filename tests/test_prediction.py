@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from adapt.cost.interval import SHARED_ERROR
 from adapt.errors import Busy, InputError, UsageError
 from adapt.fleet.claim import claimed
 from adapt.fleet.device import MeasureOptions
 from adapt.fleet.local import LocalDevice
-from adapt.prediction import Origin, predict, read_file
+from adapt.prediction import Origin, predict, predict_offline, predict_on_eyeriss, read_file
 from adapt.tflite.graph import OperatorGraph
 from adapt.tflite.ops import make_kernel
 from adapt.tflite.reader import read_model
@@ -94,7 +95,9 @@ def test_totals_shares_and_intervals(local: LocalDevice, store: Store) -> None:
     assert (operator.origin, operator.detail) == (Origin.IMPORTED, "colleague")
     assert (operator.latency_us, operator.relative_error, operator.share) == (6.0, 0.1, 0.75)
     assert (prediction.call_us, prediction.total_us) == (2.0, 8.0)
-    assert prediction.interval_us == pytest.approx((7.4, 8.6))
+    # What the kernel states, and what all of a sitting share.
+    error = math.hypot(0.6, SHARED_ERROR * 8.0)
+    assert prediction.interval_us == pytest.approx((8.0 - error, 8.0 + error))
 
 
 def test_what_cannot_be_timed_alone_is_its_own_term(local: LocalDevice, store: Store) -> None:
@@ -181,6 +184,8 @@ def test_mutants_are_priced_or_refused(
     chance = np.random.default_rng(3)
     content = make(DENSE)
     path = tmp_path / "mutant.tflite"
+    platform = local.platform(OPTIONS.backend, OPTIONS.threads, OPTIONS.core_mask)
+    merge(store, [Row(platform, LOGISTIC, 6.0, 0.1, 2.0, 1.0, "colleague")], 2.0)
     refused = 0
     for _ in range(MUTANTS):
         path.write_bytes(mutant(content, chance))
@@ -188,10 +193,45 @@ def test_mutants_are_priced_or_refused(
         if graph is None:
             refused += 1
             continue
-        prediction = predict(graph, store, local, options=OPTIONS, measure=False)
-        assert len(prediction.operators) == len(graph.operators)
-        assert math.isfinite(prediction.total_us)
+        for prediction in (
+            predict(graph, store, local, options=OPTIONS, measure=False),
+            predict_on_eyeriss(graph),
+            predict_offline(graph, store, platform),
+        ):
+            assert len(prediction.operators) == len(graph.operators)
+            assert math.isfinite(prediction.total_us)
     assert 0 < refused < MUTANTS
+
+
+def test_offline_every_operator_has_a_time(local: LocalDevice, store: Store) -> None:
+    """One kernel measured on this machine tells another, roughly, and says so."""
+    measured = predict(read_model(write_kernel(DENSE)), store, local, options=OPTIONS)
+    assert measured.platform is not None
+    graph = read_model(with_custom_operator(write_kernel(LOGISTIC)))
+    prediction = predict_offline(graph, store, measured.platform)
+    told, unknown = prediction.operators
+    assert (told.origin, unknown.origin) == (Origin.ANALYTIC, Origin.UNSUPPORTED)
+    assert told.latency_us is not None
+    assert told.relative_error is not None
+    assert told.relative_error > 1
+    assert prediction.interval_us[0] == 0.0
+    assert sum(prediction.shares.values()) == pytest.approx(1)
+    assert set(prediction.shares) == {Origin.MEASURED, Origin.ANALYTIC}
+    assert "calibrated to 1 kernel, error unknown" in prediction.told_by
+    # What was measured stays what it is.
+    (again,) = predict_offline(read_model(write_kernel(DENSE)), store, measured.platform).operators
+    assert again.origin == Origin.MEASURED
+
+
+def test_with_nothing_measured_times_are_the_chips(local: LocalDevice, store: Store) -> None:
+    graph = read_model(write_kernel(DENSE))
+    platform = local.platform(OPTIONS.backend, OPTIONS.threads, OPTIONS.core_mask)
+    prediction = predict_offline(graph, store, platform)
+    assert prediction == predict_on_eyeriss(graph)
+    assert prediction.platform is None
+    assert prediction.shares == {Origin.ANALYTIC: 1.0}
+    (operator,) = predict_on_eyeriss(read_model(write_kernel(LOGISTIC))).operators
+    assert (operator.latency_us, operator.detail) == (0.0, "not counted by the model")
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:

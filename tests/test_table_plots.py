@@ -55,7 +55,7 @@ def record(store: Store, *times: tuple[Kernel, float], platform: Platform = PLAT
 
 
 def record_cold(store: Store, kernel: Kernel, us: float) -> None:
-    cold = ColdResult(kernel, 9, (), (), Accepted(us, 0.01, 2))
+    cold = ColdResult(kernel, 9, (), Accepted(us, 0.01, 2))
     store.record_batch(PLATFORM, BatchRecord(1.0, cold=(cold,)))
 
 
@@ -63,7 +63,8 @@ def bring(
     store: Store, kernel: Kernel, us: float, source: str, platform: Platform = PLATFORM
 ) -> None:
     """An import."""
-    merge(store, [Row(platform, kernel, us, 0.02, 0.5, 1_700_050_000.0, source)], 1_800_000_000.0)
+    row = Row(platform, kernel, us, 0.02, 0.5, 1_700_050_000.0, source, us * 1.5, 0.01)
+    merge(store, [row], 1_800_000_000.0)
 
 
 def texts(path: Path) -> list[str]:
@@ -100,6 +101,7 @@ def test_a_history_tells_measurements_imports_and_rejections_apart(
     assert {
         "measured",
         "measured with cold weights",
+        "imported with cold weights",
         "imported from alice",
         "rejected (2)",
         "the table's answer",
@@ -163,13 +165,14 @@ def test_a_staircase_is_of_one_family_and_axis(store: Store, tmp_path: Path) -> 
         (16, 6.5, "", True),
         (20, 8.0, "bob", True),
     ]
-    assert [s.row.cold_us for s in seen] == [None, 9.0, None, None, None, None]
+    assert [s.row.cold_us for s in seen] == [None, 9.0, 9.75, None, None, 12.0]
     by_input = steps(store, PLATFORM, dense(4), 0)
     assert [(s.channels, s.row.latency_us) for s in by_input] == [(8, 4.5), (9, 49.5)]
     draw_steps(tmp_path / "steps.svg", PLATFORM, dense(8), "out", seen)
     assert {
         "measured",
         "measured with cold weights",
+        "imported with cold weights",
         "imported from alice",
         "imported from bob",
         "the kernel asked for",

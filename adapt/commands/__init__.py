@@ -1,5 +1,7 @@
-"""Commands about tables and networks that need no TensorFlow."""
+"""Commands that need no TensorFlow."""
 
+from adapt.commands.devices import devices
+from adapt.commands.doctor import doctor
 from adapt.commands.estimate import estimate
 from adapt.commands.learn import learn
 from adapt.commands.networks import measure, predict
@@ -12,4 +14,4 @@ __all__ = ["COMMANDS"]
 tables.add_command(learn)
 tables.add_command(show)
 
-COMMANDS = (tables, estimate, predict, measure, refresh)
+COMMANDS = (devices, doctor, tables, estimate, predict, measure, refresh)

@@ -13,11 +13,26 @@ from adapt.commands.terminal import table_file
 from adapt.errors import UsageError
 
 if TYPE_CHECKING:
-    from adapt.fleet.device import MeasureOptions
-    from adapt.fleet.local import LocalDevice
+    from adapt.fleet.device import Device, MeasureOptions
     from lookup_tables.store import Store
 
-__all__ = ["bench", "device_options", "measure_options"]
+__all__ = ["BINARY_OPTIONS", "bench", "device_options"]
+
+
+BINARY_OPTIONS = (
+    click.option(
+        "--binary",
+        type=click.Path(path_type=Path),
+        default=None,
+        help="Google's benchmark_model for the device, for --backend benchmark-model.",
+    ),
+    click.option(
+        "--binary-flag",
+        "binary_flags",
+        multiple=True,
+        help="A flag for it, as use_gpu=true. Repeatable.",
+    ),
+)
 
 
 def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,11 +41,12 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--device", default="local", show_default=True, help="The device."),
         click.option(
             "--backend",
-            type=click.Choice(["xnnpack", "builtin"]),
+            type=click.Choice(["xnnpack", "builtin", "benchmark-model"]),
             default="xnnpack",
             show_default=True,
-            help="Kernels of its runtime.",
+            help="Kernels of its runtime, or a program of Google's.",
         ),
+        *BINARY_OPTIONS,
         click.option(
             "--device-threads",
             type=click.IntRange(1, 64),
@@ -39,8 +55,13 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Its threads.",
         ),
         click.option(
-            "--core-mask", default="0", show_default=True, help="Its cores, bit i for CPU i."
+            "--cores",
+            type=click.Choice(["big", "little", "all"]),
+            default="big",
+            show_default=True,
+            help="Its cores, by their clocks.",
         ),
+        click.option("--core-mask", default="0", help="These cores instead, bit i for CPU i."),
         click.option(
             "--agent-python",
             type=click.Path(path_type=Path),
@@ -55,7 +76,7 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def measure_options(chosen: dict[str, Any]) -> MeasureOptions:
+def _measure_options(chosen: dict[str, Any]) -> MeasureOptions:
     """How the options of a command say that the device runs models."""
     from adapt.fleet.device import MeasureOptions
 
@@ -71,17 +92,23 @@ def measure_options(chosen: dict[str, Any]) -> MeasureOptions:
 
 
 @contextmanager
-def bench(chosen: dict[str, Any]) -> Iterator[tuple[Store, LocalDevice]]:
-    """The table and the device that the options name."""
+def bench(chosen: dict[str, Any]) -> Iterator[tuple[Store, Device, MeasureOptions]]:
+    """The table and the device that the options name, and how that runs models."""
     from adapt.config import load_config
     from adapt.cost.table import open_table
+    from adapt.fleet.benchmark import BACKEND, Benchmark
     from adapt.fleet.claim import claimed
+    from adapt.fleet.cores import on_cores
 
+    options = _measure_options(chosen)
     agent = chosen["agent_python"]
     python = agent.absolute() if agent else None
     home = load_config().home
+    program = None
+    if options.backend == BACKEND:
+        program = Benchmark.open(chosen["binary"], chosen["binary_flags"])
     with (
-        claimed(chosen["device"], home=home, agent_python=python) as device,
+        claimed(chosen["device"], home=home, agent_python=python, benchmark=program) as device,
         open_table(table_file(chosen["tables"])) as store,
     ):
-        yield store, device
+        yield store, device, on_cores(options, chosen["cores"], device)

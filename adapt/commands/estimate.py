@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapt.commands.data import image_options
 from adapt.commands.estimate_output import estimate_json, estimate_text, estimates_csv
 from adapt.commands.terminal import json_text
 from adapt.errors import UsageError
@@ -69,14 +70,7 @@ _PICTURES = (".png", ".svg")
     show_default=True,
     help="So many of its test set.",
 )
-@click.option(
-    "--pixel-range",
-    type=(float, float),
-    default=(0.0, 255.0),
-    show_default=True,
-    help="What pixel values 0 and 255 of images become.",
-)
-@click.option("--resize", is_flag=True, help="Scale images to the network's input size.")
+@image_options
 @click.option("--pj-per-mac", type=float, help="Picojoules of one MAC: energy in joules as well.")
 @click.option(
     "--accuracy",

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapt.commands.device import bench, device_options, measure_options
+from adapt.commands.device import bench, device_options
 from adapt.commands.terminal import (
     UNKNOWN,
     columns,
     json_text,
     percent,
     progress,
+    table_file,
     us,
 )
+from adapt.errors import UsageError
 
 if TYPE_CHECKING:
     from adapt.prediction import Prediction
+    from adapt.tflite.graph import OperatorGraph
 
 __all__ = ["measure", "predict"]
 
@@ -32,29 +35,65 @@ __all__ = ["measure", "predict"]
     show_default=True,
     help="Measure the kernels that the table lacks.",
 )
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="Touch no device: what the table lacks is told by the analytic model.",
+)
+@click.option(
+    "--platform",
+    metavar="KEY",
+    help="With --offline, the platform of the table: its key, or how that begins.",
+)
 @device_options
-def predict(model: Path, measure_missing: bool, as_json: bool, **chosen: Any) -> None:
+def predict(
+    model: Path,
+    measure_missing: bool,
+    offline: bool,
+    platform: str | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
     """Price MODEL, any .tflite file, operator by operator."""
+    from adapt.cost.offline import EYERISS
     from adapt.prediction import predict as price
-    from adapt.prediction import read_file
+    from adapt.prediction import predict_on_eyeriss, read_file
 
-    options = measure_options(chosen)
+    if platform is not None and not offline:
+        raise UsageError("--platform goes with --offline", "A device says itself what it is.")
     _, graph = read_file(model)
-    with bench(chosen) as (store, device), progress("measuring kernels on the device") as show:
-        prediction = price(
-            graph,
-            store,
-            device,
-            options=options,
-            measure=measure_missing,
-            on_progress=show,
-        )
+    if chosen["device"] == EYERISS:
+        prediction = predict_on_eyeriss(graph)
+    elif offline:
+        prediction = _offline(graph, table_file(chosen["tables"]), platform)
+    else:
+        with (
+            bench(chosen) as (store, device, options),
+            progress("measuring kernels on the device") as show,
+        ):
+            prediction = price(
+                graph,
+                store,
+                device,
+                options=options,
+                measure=measure_missing,
+                on_progress=show,
+            )
     click.echo(json_text(_prediction_json(prediction)) if as_json else _prediction_text(prediction))
+
+
+def _offline(graph: OperatorGraph, path: Path, platform: str | None) -> Prediction:
+    """What the table at `path` tells of `graph` on its one platform, or on that called so."""
+    from adapt.prediction import predict_offline, predict_on_eyeriss
+    from adapt.tables import stored_platform
+
+    with stored_platform(path, platform) as found:
+        return predict_on_eyeriss(graph) if found is None else predict_offline(graph, *found)
 
 
 def _prediction_json(prediction: Prediction) -> dict[str, Any]:
     return {
-        "platform": asdict(prediction.platform),
+        "platform": None if prediction.platform is None else asdict(prediction.platform),
         "operators": [
             {
                 "index": operator.index,
@@ -72,7 +111,14 @@ def _prediction_json(prediction: Prediction) -> dict[str, Any]:
         ],
         "call_us": prediction.call_us,
         "total_us": None if prediction.nothing_known else prediction.total_us,
-        "interval_us": None if prediction.nothing_known else prediction.interval_us,
+        "interval_us": prediction.interval_us if prediction.has_errors else None,
+        "shares": prediction.shares,
+        "energy_uj": None if prediction.energy is None else prediction.energy.by_origin,
+        "told_by": prediction.told_by or None,
+        "left_out": [
+            {"op": op, "dtype": dtype, "kernels": each.kernels, "error": each.error}
+            for (op, dtype), each in prediction.left_out.items()
+        ],
         "complete": not prediction.unknown,
         "unknown": prediction.unknown_by_name,
     }
@@ -99,19 +145,38 @@ def _prediction_text(prediction: Prediction) -> str:
                 f"{operator.origin}{detail}",
             )
         )
-    low, high = prediction.interval_us
     lines = [
-        f"on {prediction.platform}",
+        f"on {prediction.platform or 'the Eyeriss chip'}",
         columns(rows, left=(1, 2, 6)),
-        f"calling the runtime {us(prediction.call_us)} us",
-        "total unknown"
-        if prediction.nothing_known
-        else f"total {us(prediction.total_us)} us, by the errors stated {us(low)} to {us(high)} us",
+        *([f"calling the runtime {us(prediction.call_us)} us"] if prediction.platform else []),
+        _total_text(prediction),
+        *_energy_lines(prediction),
+        *([f"told by {prediction.told_by}"] if prediction.told_by else []),
     ]
     if prediction.unknown:
         names = ", ".join(f"{n} {name}" for name, n in prediction.unknown_by_name.items())
         lines.append(f"unknown, not in the total: {names}")
     return "\n".join(lines)
+
+
+def _total_text(prediction: Prediction) -> str:
+    """The total, where it may lie, and how it came to be known."""
+    if prediction.nothing_known:
+        return "total unknown"
+    text = f"total {us(prediction.total_us)} us"
+    if prediction.has_errors:
+        low, high = prediction.interval_us
+        text += f", nine times in ten {us(low)} to {us(high)} us"
+    shares = (f"{percent(share)} {origin}" for origin, share in prediction.shares.items())
+    return f"{text}: {', '.join(shares)}"
+
+
+def _energy_lines(prediction: Prediction) -> list[str]:
+    energy = prediction.energy
+    if energy is None or not energy.value:
+        return []
+    shares = (f"{percent(part / energy.value)} {name}" for name, part in energy.by_origin.items())
+    return [f"energy {us(energy.value)} uJ above idle power: {', '.join(shares)}"]
 
 
 @click.command()
@@ -122,9 +187,11 @@ def measure(models: tuple[Path, ...], as_json: bool, **chosen: Any) -> None:
     from adapt.prediction import read_file
     from adapt.refresh import measure_networks
 
-    options = measure_options(chosen)
     contents = [read_file(model)[0] for model in models]
-    with bench(chosen) as (store, device), progress("measuring networks on the device") as show:
+    with (
+        bench(chosen) as (store, device, options),
+        progress("measuring networks on the device") as show,
+    ):
         platform = device.platform(options.backend, options.threads, options.core_mask)
         latencies = measure_networks(store, device, contents, options=options, on_progress=show)
     measured = list(zip(models, latencies, strict=True))

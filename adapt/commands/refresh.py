@@ -102,6 +102,7 @@ def _faults(night: Night) -> list[str]:
         "kernels that could not be measured": sum(len(each.failed) for each in night.platforms),
         "platforms that may have drifted": sum(each.undecided for each in night.platforms),
         "facts not learnt anew": sum(len(each.unlearnt) for each in night.platforms),
+        "energies left out of date": sum(each.metering.left for each in night.platforms),
     }
     return [f"{count} {what}" for what, count in counts.items() if count]
 
@@ -141,6 +142,13 @@ def _platform_lines(night: PlatformNight) -> list[str]:
         f"  measured anew {night.measured_anew} of {night.entries} entries: {', '.join(parts)};"
         f" {night.left} left out of date"
     )
+    metering = night.metering
+    if metering.measured or metering.left:
+        lines.append(
+            f"  energies: {metering.measured} measured anew, {metering.left} left out of date"
+        )
+    if metering.alone:
+        lines.append(f"  energies: {metering.alone} out of date are left alone: {metering.why}")
     if night.quarantined:
         lines.append(f"  {night.quarantined} kernels brought the agent down and are not tried")
     for kernel, verdict in list(night.failed.items())[:_SHOWN]:
@@ -220,6 +228,7 @@ def _platform_json(night: PlatformNight) -> dict[str, Any]:
         "unlearnt": list(night.unlearnt),
         "left": night.left,
         "quarantined": night.quarantined,
+        "energies": asdict(night.metering),
     }
 
 

@@ -313,7 +313,9 @@ def _evidence_text(evidence: Mapping[str, Any]) -> str:
 
 
 def _figure(value: Any) -> str:
-    """A number as people write it, anything else as in JSON."""
+    """A number as people write it, a list of such, anything else as in JSON."""
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() else f"{value:,.6g}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_figure, value))}]"
     return json.dumps(value)

@@ -4,7 +4,7 @@ from adapt.cost.base import Amount, Cost, CostModel, Missing, Origin, counted
 from adapt.cost.chain import Chain
 from adapt.cost.counts import MacCount
 from adapt.cost.energy import TableEnergy
-from adapt.cost.eyeriss.model import EyerissEnergy
+from adapt.cost.eyeriss.model import EyerissCost
 from adapt.cost.table import TableLatency, open_table, table_errors
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "Chain",
     "Cost",
     "CostModel",
-    "EyerissEnergy",
+    "EyerissCost",
     "MacCount",
     "Missing",
     "Origin",

@@ -29,8 +29,8 @@ class Amount:
     """What is needed of one resource, split by origin.
 
     The unit is that of the resource in `adapt.budget.RESOURCES`: microseconds, microjoules,
-    operations, parameters or bytes. `error`, in the same unit, is what interpolation may make it be
-    off by, nine times in ten; 0 where nothing was interpolated.
+    operations, parameters or bytes. `error`, in the same unit, is what it may be off by, nine
+    times in ten, for want of measurements: 0 where nothing was interpolated nor calibrated.
     """
 
     by_origin: Mapping[Origin, float]

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adapt.cost.analytic import Analytic, Column
 from adapt.cost.base import Amount, Cost, Missing, Origin
 from adapt.cost.table import TableLatency, table_errors
 from lookup_tables.kernel import Kernel
@@ -45,13 +46,19 @@ class TableEnergy:
     Missing names no more than the few samples of each kind that are lacking, and once a kind has
     them it needs no other.
 
+    With `offline` no device is at hand: kernels of kinds without samples take what the analytic
+    model says, calibrated to all that ran under the meter.
+
     One object knows one power of a kernel for as long as it lives.
     """
 
     resources: frozenset[str] = frozenset({"energy"})
 
-    def __init__(self, store: Store, latency: TableLatency, meter: str) -> None:
+    def __init__(
+        self, store: Store, latency: TableLatency, meter: str, *, offline: bool = False
+    ) -> None:
         self.meter = meter
+        self.analytic = Analytic(store, latency.platform, meter=meter) if offline else None
         self._store = store
         self._latency = latency
         self._powers: dict[Kernel, KernelPower] = {}
@@ -98,10 +105,24 @@ class TableEnergy:
                 found[kernel] = KernelPower(power.watts, power.relative_error, Origin.INTERPOLATED)
             else:
                 wanting[kind_of(kernel)][kernel] = time_us
-        if wanting:
+        if wanting and self.analytic is not None:
+            found |= self._told({k: us for each in wanting.values() for k, us in each.items()})
+        elif wanting:
             chosen = [choose_samples(each, len(samples[k])) for k, each in wanting.items()]
             raise Missing(energy=[kernel for each in chosen for kernel in each])
         self._powers |= found
+
+    def _told(self, times_us: Mapping[Kernel, float]) -> dict[Kernel, KernelPower]:
+        """Powers by which these kernels take their analytic energies; Missing if there are none."""
+        assert self.analytic is not None
+        with table_errors():
+            energies = self.analytic.estimates(Column.ENERGY, times_us)
+        if not energies:
+            raise Missing(energy=times_us)
+        return {
+            kernel: KernelPower(each.value / times_us[kernel], each.relative_error, Origin.ANALYTIC)
+            for kernel, each in energies.items()
+        }
 
     def _metered(self) -> tuple[dict[Kernel, KernelPower], dict[_Kind, list[PowerSample]]]:
         """What the meter told, by kernel, and as samples by kind."""

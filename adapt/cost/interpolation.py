@@ -1,7 +1,8 @@
 """What a table's entries say of kernels that are not among them, and how far off a sum of such is.
 
 See `lookup_tables.curves` for one kernel. Of a network, the errors of kernels of one family are
-taken to go all in one direction, those of different families to be independent.
+taken to go all in one direction, those of different families to be independent. Where an answer is
+analytic, see `adapt.cost.calibration`, its class is what counts instead.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Protocol
 
 from adapt.cost.answer import Answer
 from adapt.cost.base import Origin
+from adapt.cost.calibration import class_of
 from lookup_tables.curves import Curves
 from lookup_tables.families import Family, member
 from lookup_tables.kernel import Kernel, Platform
@@ -106,12 +108,15 @@ class Guesses:
         return answers
 
     def error_us(self, answers: Iterable[tuple[Kernel, Answer]]) -> float:
-        """The error of the sum of all interpolated ones of `answers`, microseconds."""
-        families: dict[Family | None, float] = defaultdict(float)
+        """The error of the sum of all of `answers` that were not measured, microseconds."""
+        alike: dict[Family | tuple[str, str] | None, float] = defaultdict(float)
         for kernel, answer in answers:
+            error = answer.latency_us * answer.relative_error
             if answer.origin is Origin.INTERPOLATED:
-                families[self._family(kernel)] += answer.latency_us * answer.relative_error
-        return math.hypot(*families.values())
+                alike[self._family(kernel)] += error
+            elif answer.origin is Origin.ANALYTIC:
+                alike[class_of(kernel)] += error
+        return math.hypot(*alike.values())
 
     def new_error_us(self, kernels: Iterable[Kernel], answers: Iterable[Answer]) -> float:
         """The same of the guesses since the last price: of those before, measuring helps none."""

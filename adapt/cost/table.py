@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from math import fsum
+from math import fsum, inf
 
+from adapt.cost.analytic import Analytic
 from adapt.cost.answer import Answer
 from adapt.cost.base import Amount, Cost, Missing, Origin
 from adapt.cost.cold import (
@@ -57,6 +58,10 @@ class TableLatency:
     With `max_error`, kernels that the table lacks are interpolated from its entries, as long as the
     network's latency is then known within that share of it, nine times in ten.
 
+    With `offline` no device is at hand: however little is known, it answers. What can be neither
+    looked up nor interpolated is analytic, by the model calibrated to all entries, of which there
+    must be one at least; without facts of the platform, kernels count as hot and none as free.
+
     Entries, facts and what prices were interpolated from are read once and kept: one object gives
     one price for a network for as long as it lives, whatever is measured meanwhile; and with `kept`
     so do all objects that share it.
@@ -73,15 +78,17 @@ class TableLatency:
         shares: Shares = SHARES,
         max_error: float | None = None,
         kept: Kept | None = None,
+        offline: bool = False,
     ) -> None:
         self.platform = platform
         self._store = store
         self._with_cold = cold
         self._shares = shares
         self._sizes: dict[Kernel, _Sizes] = {}
-        self._max_error = max_error
-        self._guesses = None if max_error is None else Guesses(store, platform, kept)
-        self._times = Times(store, platform, self._guesses)
+        self._max_error = inf if offline else max_error
+        self._guesses = None if self._max_error is None else Guesses(store, platform, kept)
+        self.analytic = Analytic(store, platform) if offline else None
+        self._times = Times(store, platform, self._guesses, self.analytic)
         self._null: NullTime | None = None
         self._facts: dict[str, float] = {}
 
@@ -92,14 +99,14 @@ class TableLatency:
         for answer in answers:
             parts.setdefault(answer.origin, []).append(answer.latency_us)
         amounts = {origin: fsum(parts[origin]) for origin in parts}
-        return Cost({"latency": Amount(amounts, self._error_us(kernels, answers))})
+        return Cost({"latency": Amount(amounts, self.error_us(kernels, answers))})
 
     def price_each(self, kernels: Sequence[Kernel]) -> list[Cost]:
         """Latency that each adds to a network of `kernels`; raises as `price` does."""
         return [
             Cost({"latency": Amount({answer.origin: answer.latency_us}, error)})
             for kernel, answer in zip(kernels, self._priced(kernels), strict=True)
-            for error in [self._error_us([kernel], [answer])]
+            for error in [self.error_us([kernel], [answer])]
         ]
 
     def answers(
@@ -227,8 +234,16 @@ class TableLatency:
         with table_errors():
             return self._guesses.interpolation
 
+    def error_us(self, kernels: Sequence[Kernel], answers: Sequence[Answer]) -> float:
+        """What the sum of `answers` to `kernels` may be off by for want of measurements."""
+        if self._guesses is None:
+            return 0.0
+        return self._guesses.error_us(zip(kernels, answers, strict=True))
+
     def _priced(self, kernels: Sequence[Kernel]) -> list[Answer]:
         found, lack = self.answers(kernels)
+        if self.analytic is not None:
+            lack = Missing(lack.kernels)
         answers = [answer for answer in found if answer is not None]
         if not lack and not self._good_enough(kernels, answers):
             lack = Missing(networks=[kernels])
@@ -247,12 +262,6 @@ class TableLatency:
             return True
         total = self.call.latency_us + fsum(answer.latency_us for answer in answers)
         return self._guesses.new_error_us(kernels, answers) <= self._max_error * total
-
-    def _error_us(self, kernels: Sequence[Kernel], answers: Sequence[Answer]) -> float:
-        """What interpolation may make the sum of `answers` to `kernels` be off by."""
-        if self._guesses is None:
-            return 0.0
-        return self._guesses.error_us(zip(kernels, answers, strict=True))
 
     def _between(self, kernel: Kernel, hot: Answer, share: float) -> Answer:
         """The answer for a network that pays `share` of the difference between cold and hot."""

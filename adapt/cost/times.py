@@ -1,10 +1,12 @@
-"""Hot and cold times of kernels: measured, kept from earlier prices, or interpolated."""
+"""Hot and cold times of kernels: measured, kept from earlier prices, interpolated or analytic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from adapt.cost.analytic import Analytic, Column
 from adapt.cost.answer import Answer
+from adapt.cost.base import Origin
 from adapt.cost.interpolation import Guesses, Quantity
 from adapt.cost.opening import table_errors
 from adapt.errors import DeviceError
@@ -18,13 +20,21 @@ __all__ = ["Times"]
 class Times:
     """Times on one platform, each read once and then the same.
 
-    `guesses` interpolates what the table lacks. `hot` and `cold` hold what has been read.
+    `guesses` interpolates what the table lacks, `analytic` tells what is left. `hot` and `cold`
+    hold what has been read.
     """
 
-    def __init__(self, store: Store, platform: Platform, guesses: Guesses | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        platform: Platform,
+        guesses: Guesses | None = None,
+        analytic: Analytic | None = None,
+    ) -> None:
         self.hot: dict[Kernel, Answer] = {}
         self.cold: dict[Kernel, Answer] = {}
-        self._store, self._platform, self._guesses = store, platform, guesses
+        self._store, self._platform = store, platform
+        self._guesses, self._analytic = guesses, analytic
 
     def read_hot(self, kernels: Sequence[Kernel]) -> None:
         """Read the hot times of those of `kernels` that have one, and their cold ones beside."""
@@ -39,6 +49,7 @@ class Times:
             self.hot.setdefault(kernel, answer)
             self._take_cold(kernel, entry)
         self.hot.update(self._guessed(Quantity.HOT, unread, self.hot))
+        self.hot.update(self._told(Column.HOT, [k for k in unread if k not in self.hot]))
 
     def read_cold(self, kernels: Sequence[Kernel]) -> None:
         """Read the cold times of those of `kernels` that have one; the hot where there never is."""
@@ -54,6 +65,9 @@ class Times:
             if kernel in hopeless:
                 self.cold[kernel] = self.hot[kernel]
         self.cold.update(self._guessed(Quantity.COLD, unread, self.cold))
+        # A hot time that is better known than that stands for what lacks, as it would anyway.
+        hopeful = [k for k in unread if k in self.hot and self.hot[k].origin is Origin.ANALYTIC]
+        self.cold.update(self._told(Column.COLD, [k for k in hopeful if k not in self.cold]))
 
     def withdraw(self) -> None:
         """Forget what was interpolated since the last price."""
@@ -94,3 +108,15 @@ class Times:
         with table_errors():
             poisonous = self._store.quarantined(self._platform)
             return self._guesses.made(quantity, [k for k in unknown if k not in poisonous])
+
+    def _told(self, column: Column, kernels: Sequence[Kernel]) -> dict[Kernel, Answer]:
+        """Analytic answers for those of `kernels` that can be run."""
+        if self._analytic is None or not kernels:
+            return {}
+        with table_errors():
+            poisonous = self._store.quarantined(self._platform)
+            told = self._analytic.estimates(column, [k for k in kernels if k not in poisonous])
+        return {
+            kernel: Answer(each.value, each.relative_error, origin=Origin.ANALYTIC)
+            for kernel, each in told.items()
+        }

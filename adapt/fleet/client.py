@@ -20,11 +20,14 @@ from adapt.fleet.device import (
     Progress,
     State,
 )
+from adapt.fleet.link import Gone
 from device_agent.v1 import agent_pb2, agent_pb2_grpc
 from lookup_tables.kernel import Platform
 
-__all__ = ["AgentClient", "split"]
+__all__ = ["AGENT_NAME", "AgentClient", "split"]
 
+# Whom certificates of agents name: boards change their addresses.
+AGENT_NAME = "device-agent"
 # With both, an agent that stopped is noticed within 15 s; with keepalive alone it took over 60.
 KEEPALIVE_MS = 10_000
 PING_TIMEOUT_MS = 5_000
@@ -53,7 +56,8 @@ class AgentClient:
     """A Device that is an agent at `target`, a gRPC address such as "unix:/path".
 
     `token` is the secret that the agent was started with. The intervals say how soon a silent
-    agent is given up: after their sum, milliseconds.
+    agent is given up: after their sum, milliseconds. With `credentials` it is TLS, and the agent
+    must show a certificate for AGENT_NAME.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class AgentClient:
         token: str,
         keepalive_ms: int = KEEPALIVE_MS,
         ping_timeout_ms: int = PING_TIMEOUT_MS,
+        credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         self._name = name
         self._metadata = (("authorization", f"Bearer {token}"),)
@@ -78,9 +83,12 @@ class AgentClient:
             ("grpc.max_send_message_length", -1),
             # A proxy from the environment has no business between host and device.
             ("grpc.enable_http_proxy", 0),
-            ("grpc.default_authority", "localhost"),
+            ("grpc.default_authority", "localhost" if credentials is None else AGENT_NAME),
         )
-        self._channel = grpc.insecure_channel(target, options)
+        if credentials is None:
+            self._channel = grpc.insecure_channel(target, options)
+        else:
+            self._channel = grpc.secure_channel(target, credentials, options)
         # The generator annotates messages, not services.
         self._stub: Any = agent_pb2_grpc.DeviceAgentStub(  # type: ignore[no-untyped-call]
             self._channel
@@ -191,7 +199,7 @@ def explain(name: str, code: grpc.StatusCode, said: str) -> AdaptError:
         case status.RESOURCE_EXHAUSTED | status.INVALID_ARGUMENT | status.FAILED_PRECONDITION:
             return DeviceError(f"{agent} refused the request: {said}", "ask for what it can do")
         case status.UNAVAILABLE:
-            return DeviceError(
+            return Gone(
                 f"{agent} cannot be reached, or stopped answering",
                 "check that it runs and that the link to the device holds, then try again",
             )

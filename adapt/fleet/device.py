@@ -103,6 +103,8 @@ class State:
         load_average: runnable processes, one-minute mean, -1 unknown.
         memory_available: bytes.
         monotonic_ns: the device's monotonic clock, nanoseconds.
+        thermal_status: whether a phone throttles, see fleet.phone; -1 unknown.
+        battery_percent: charge of a phone's battery; -1 unknown.
     """
 
     core_khz: tuple[int, ...]
@@ -110,6 +112,8 @@ class State:
     load_average: float
     memory_available: int
     monotonic_ns: int
+    thermal_status: int = -1
+    battery_percent: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +169,10 @@ class MeasureOptions:
     backend: str = "xnnpack"
     threads: int = 1
     core_mask: int = 0
-    target_relative_error: float = 0.005
+    target_relative_error: float = 0.01
     time_limit_ms: int = 120_000
     max_windows: int = 14
-    window_us: int = 5_000
+    window_us: int = 3_000
     energy_ms: int = 0
 
 

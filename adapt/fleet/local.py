@@ -10,41 +10,39 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from adapt.errors import DeviceError
 from adapt.fleet.client import AgentClient
-from adapt.fleet.device import Batch, Description, MeasureOptions, ModelFile, Progress
+from adapt.fleet.started import START_SECONDS, TOKEN_BYTES, StartedAgent, how_it_ended
 from device_agent import launcher
-from lookup_tables.kernel import Platform
 
 __all__ = ["LocalDevice"]
 
-# tf.lite, the slowest of the runtimes, takes 12 s to load.
-START_SECONDS = 60.0
 # An agent ends by itself when its stdin does; then it is killed.
 CLOSE_SECONDS = 5.0
 # How long a broken call waits to see whether the agent is gone.
 POST_MORTEM_SECONDS = 1.0
-TOKEN_BYTES = 32
-LOG_LINES = 5
 MAX_READY_LINE = 4096
 
 
-class LocalDevice:
+class LocalDevice(StartedAgent):
     """An agent on this machine, started at once and ended by `close`; a context manager.
+
+    MODULE is what runs as the agent; a subclass may have another.
 
     `python` runs the agent, by default the interpreter that runs this; `arguments` are added to
     its command line.
     """
 
+    MODULE = "device_agent"
+
     def __init__(self, python: Path | None = None, arguments: Sequence[str] = ()) -> None:
+        super().__init__()
         self._folder = tempfile.TemporaryDirectory(prefix="adapt-agent-")
         self._log = Path(self._folder.name) / "log"
-        self._client: AgentClient | None = None
         token = secrets.token_hex(TOKEN_BYTES)
         interpreter = python or Path(sys.executable)
         try:
@@ -71,26 +69,6 @@ class LocalDevice:
         """Process id of the agent."""
         return self._process.pid
 
-    def describe(self) -> Description:
-        """Who this machine is and what state it is in, asked now."""
-        with self._watched() as agent:
-            return agent.describe()
-
-    def platform(self, backend: str, threads: int, core_mask: int = 0) -> Platform:
-        """The platform that measurements with these options belong to."""
-        with self._watched() as agent:
-            return agent.platform(backend, threads, core_mask)
-
-    def measure(
-        self,
-        models: Sequence[ModelFile],
-        options: MeasureOptions,
-        on_progress: Callable[[Progress], None] | None = None,
-    ) -> Batch:
-        """Time `models`; where the agent dies over it, the error says how."""
-        with self._watched() as agent:
-            return agent.measure(models, options, on_progress)
-
     def close(self) -> None:
         """End the agent and wait for its end; may be called twice."""
         if self._client is not None:
@@ -108,31 +86,10 @@ class LocalDevice:
             self._process.wait()
         self._folder.cleanup()
 
-    def __enter__(self) -> LocalDevice:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[AgentClient]:
-        """The agent; an error inside says how it ended, where it did."""
-        if self._client is None:
-            raise DeviceError("the local agent has been closed", "open the device again")
-        try:
-            yield self._client
-        except DeviceError as error:
-            raise self._post_mortem(error) from None
-
     def _start(self, python: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         socket = Path(self._folder.name) / "socket"
         command = launcher.command(
-            "device_agent",
+            self.MODULE,
             *("--listen", f"unix:{socket}", "--token-stdin", *arguments),
             python=[str(python)],
         )
@@ -157,8 +114,8 @@ class LocalDevice:
         except (OSError, EOFError, LookupError, TypeError, ValueError) as error:
             raise self._post_mortem(
                 DeviceError(
-                    "the local agent did not start",
-                    "try: python -m device_agent --help",
+                    f"the {self.name} agent did not start",
+                    f"try: python -m {self.MODULE} --help",
                 )
             ) from error
 
@@ -168,10 +125,8 @@ class LocalDevice:
             code = self._process.wait(POST_MORTEM_SECONDS)
         except subprocess.TimeoutExpired:
             return error
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
-        lines = self._log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        last = "; its last words:\n    " + "\n    ".join(lines) if lines else ""
-        return DeviceError(f"the local agent {how}{last}", error.todo)
+        log = self._log.read_text(errors="replace")
+        return how_it_ended(f"the {self.name} agent", code, log, error.todo)
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:

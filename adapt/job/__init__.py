@@ -2,9 +2,9 @@
 
 from adapt.job.driver import execute, resume_command
 from adapt.job.folder import JobFolder
+from adapt.job.listener import Listener
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, Measured, NetworkResult
-from adapt.job.sitting import Listener
 
 __all__ = [
     "JobFolder",

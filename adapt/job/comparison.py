@@ -10,7 +10,6 @@ from adapt.job.files import write_file, write_model
 from adapt.job.result import Measured, NetworkResult
 from adapt.job.sitting import Sitting
 from adapt.methods.base import Phase, State, full_keep, priced
-from adapt.refresh import measure_networks
 from adapt.training.evaluate import tflite_accuracy
 from adapt.training.finetune import Checkpoint
 
@@ -38,15 +37,12 @@ def compare(sitting: Sitting, finals: Mapping[str, Final]) -> list[NetworkResult
     )
     everyone = {_ORIGINAL: Final(start, Checkpoint(sitting.network.weights)), **finals}
     files = {name: _export(sitting, name, final) for name, final in everyone.items()}
-    sitting.listener.notify("timing the whole networks on the device")
-    latencies = measure_networks(
-        sitting.store, sitting.device, list(files.values()), options=sitting.options
-    )
+    wholes = sitting.yardstick.whole(list(files.values()))
     costs = sitting.costs_now([final.state.widths for final in everyone.values()])
     sitting.listener.notify("scoring on the test split")
     return [
-        _result(sitting, name, final, cost, files[name], Measured(**vars(latency)))
-        for (name, final), cost, latency in zip(everyone.items(), costs, latencies, strict=True)
+        _result(sitting, name, final, cost, files[name], measured)
+        for (name, final), cost, measured in zip(everyone.items(), costs, wholes, strict=True)
     ]
 
 
@@ -63,7 +59,12 @@ def _export(sitting: Sitting, name: str, final: Final) -> bytes:
 
 
 def _result(
-    sitting: Sitting, name: str, final: Final, cost: Cost, content: bytes, measured: Measured
+    sitting: Sitting,
+    name: str,
+    final: Final,
+    cost: Cost,
+    content: bytes,
+    measured: Measured | None,
 ) -> NetworkResult:
     weights = final.checkpoint.weights
     score = sitting.trainer.score(weights, sitting.data.test)

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from adapt.budget import Budget
-from adapt.cost.table import open_table
 from adapt.errors import (
     AdaptError,
     BudgetUnreachable,
@@ -18,14 +17,16 @@ from adapt.errors import (
     TableError,
     UsageError,
 )
-from adapt.fleet.claim import claimed
+from adapt.job.account import Ledger
 from adapt.job.comparison import Final, compare
 from adapt.job.files import DiskError, disk_errors, write_model
 from adapt.job.folder import JobFolder
 from adapt.job.journal import Step
+from adapt.job.listener import Listener
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult
-from adapt.job.sitting import Listener, Sitting
+from adapt.job.sitting import Sitting
+from adapt.job.yardstick import open_yardstick
 from adapt.locks import locked
 from adapt.methods import METHODS
 from adapt.methods.base import Bench, Method, Phase, Settings, State
@@ -57,12 +58,11 @@ def execute(
         else:
             _check_model(request)
         pin_threads(request.threads)
-        device = stack.enter_context(
-            claimed(request.device, home=home, agent_python=request.agent_python)
+        ledger = Ledger()
+        yardstick = stack.enter_context(
+            open_yardstick(folder, home=home, tables=tables, listener=listener, ledger=ledger)
         )
-        store = stack.enter_context(open_table(tables))
-        sitting = Sitting.open(folder, store, device, listener)
-        stack.callback(sitting.close)
+        sitting = Sitting.open(folder, yardstick, listener, ledger)
         listener.began(folder.path)
         return _carry_out(sitting)
 
@@ -125,7 +125,8 @@ def _carry_out(sitting: Sitting) -> JobResult:
     data = sitting.data
     account = ledger.account
     result = JobResult(
-        platform=str(sitting.platform),
+        platform=sitting.yardstick.platform,
+        told_by=dict(sitting.yardstick.told_by),
         limits=limits,
         networks=networks,
         history=adapted.state.history,

@@ -21,9 +21,11 @@ class JobRequest(BaseModel):
 
     `directory` is where modules of `data` are looked for, `tables` the table file if it is not
     that of the configuration; `threads` are those of training, `device_threads` those of the
-    measured runtime. Without `exact`, times of kernels are interpolated where a network's latency
-    is then still known well enough. `energy` is what tells the energy of kernels: the device's
-    meter, or a model.
+    measured runtime, `cores` those that it may use unless `core_mask` is not 0. Without `exact`,
+    times of kernels are interpolated where a network's latency is then still known well enough.
+    `binary` and its flags are the program of the backend benchmark-model. `energy` is what tells
+    the energy of kernels: the device's meter, or a model. With the device "eyeriss" nothing is
+    measured, and what is said of how to measure has no meaning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,8 +44,11 @@ class JobRequest(BaseModel):
     energy: Literal["meter", "eyeriss"] = "meter"
     device: str = "local"
     agent_python: Path | None = None
-    backend: Literal["xnnpack", "builtin"] = "xnnpack"
+    backend: Literal["xnnpack", "builtin", "benchmark-model"] = "xnnpack"
+    binary: Path | None = None
+    binary_flags: list[str] = []
     device_threads: int = Field(default=1, ge=1, le=64)
+    cores: Literal["big", "little", "all"] = "big"
     core_mask: int = Field(default=0, ge=0, lt=1 << 64)
     exact: bool = False
     threads: int = Field(ge=1, le=1024)

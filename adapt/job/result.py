@@ -27,7 +27,8 @@ class Measured(BaseModel):
 class NetworkResult(BaseModel):
     """One network of the comparison: the original, the adapted one or a baseline.
 
-    `cost` is predicted (from tables and counts); `tflite_accuracy` is that of the int8 file on the
+    `cost` is predicted (from tables, models and counts); `measured` is None where no device was
+    asked; `tflite_accuracy` is that of the int8 file on the
     test split, where there is one.
     """
 
@@ -36,7 +37,7 @@ class NetworkResult(BaseModel):
     name: str
     widths: dict[str, int]
     cost: CostRecord
-    measured: Measured
+    measured: Measured | None
     holdout_accuracy: float
     test_accuracy: float
     test_loss: float
@@ -47,12 +48,14 @@ class NetworkResult(BaseModel):
 class JobResult(BaseModel):
     """The end of a job.
 
-    `seconds` says where the time went, by phase, over all sittings.
+    `seconds` says where the time went, by phase, over all sittings; `told_by` what told a resource
+    that neither the device nor counting did, for people.
     """
 
     model_config = ConfigDict(frozen=True)
 
     platform: str
+    told_by: dict[str, str] = {}
     limits: dict[str, float]
     networks: list[NetworkResult]
     history: list[Iteration]
@@ -60,6 +63,11 @@ class JobResult(BaseModel):
     kernels_measured: int
     examples: dict[str, int]
     seconds: dict[str, float]
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether a device timed the networks."""
+        return all(network.measured is not None for network in self.networks)
 
     def network(self, name: str) -> NetworkResult:
         """The network called `name`; KeyError if there is none."""

@@ -45,7 +45,7 @@ class NetAdapt:
 
     name = "netadapt"
     defaults: Mapping[str, Any] = {
-        "first_step": 0.16,
+        "first_step": 0.13,
         "importance": Rule.ACTIVATION,
         "compensate": True,
     }

@@ -6,7 +6,7 @@ Pure, but for reading what a table says.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -18,7 +18,17 @@ from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.records import Drift, Entry, Fact
 from lookup_tables.store import Store
 
-__all__ = ["UNSURE_SHARE", "Agenda", "Cause", "Contents", "Task", "old_facts", "outdated", "plan"]
+__all__ = [
+    "UNSURE_SHARE",
+    "Agenda",
+    "Cause",
+    "Contents",
+    "Task",
+    "old_energies",
+    "old_facts",
+    "outdated",
+    "plan",
+]
 
 # Clocks of hosts differ by minutes. An entry from further ahead would never grow old.
 _AHEAD_S = 86_400.0
@@ -134,14 +144,10 @@ def outdated(
     entries: Mapping[Kernel, Entry], drifts: Iterable[Drift], now: float, max_age_s: float
 ) -> list[Task]:
     """Entries with times from before a drift of their kind, or older than `max_age_s` at `now`."""
-    newest: dict[tuple[str, str], float] = {}
-    for drift in drifts:
-        kind = (drift.op, drift.dtype)
-        newest[kind] = max(drift.since, newest.get(kind, drift.since))
-    of_all = newest.get(("", ""), float("-inf"))
+    since = _drifted_since(drifts)
     tasks = []
     for kernel, entry in entries.items():
-        drifted = max(of_all, newest.get(kind_of(kernel), of_all))
+        drifted = since(kernel)
         oldest = max(drifted, now - max_age_s)
         times = [entry.measured_at] if entry.cold_at is None else [entry.measured_at, entry.cold_at]
         late = [not oldest <= at <= now + _AHEAD_S for at in times]
@@ -149,6 +155,40 @@ def outdated(
             cause = Cause.DRIFTED if min(times) < drifted else Cause.STALE
             tasks.append(Task(kernel, cause, hot=late[0], cold=late[-1] and len(late) > 1))
     return tasks
+
+
+def _drifted_since(drifts: Iterable[Drift]) -> Callable[[Kernel], float]:
+    """When the newest drift of a kernel's kind, or of all kernels, began; -inf without one."""
+    newest: dict[tuple[str, str], float] = {}
+    for drift in drifts:
+        kind = (drift.op, drift.dtype)
+        newest[kind] = max(drift.since, newest.get(kind, drift.since))
+    of_all = newest.get(("", ""), float("-inf"))
+    return lambda kernel: max(of_all, newest.get(kind_of(kernel), of_all))
+
+
+def old_energies(
+    own: Contents, before: Contents, now: float, max_age_s: float
+) -> dict[Kernel, str]:
+    """Kernels whose energy is out of date as a time would be, or that only `before` has.
+
+    Each with the meter that told it; the most used first, among those the oldest.
+    """
+    since = _drifted_since(own.drifts)
+    entries = {
+        kernel: entry
+        for kernel, entry in own.entries.items()
+        if entry.energy_at is not None
+        and not max(since(kernel), now - max_age_s) <= entry.energy_at <= now + _AHEAD_S
+    }
+    for kernel, entry in before.entries.items():
+        here = own.entries.get(kernel)
+        wanted = kernel in before.uses or not before.uses
+        if wanted and entry.energy_at is not None and (here is None or here.energy_at is None):
+            entries[kernel] = entry
+    uses = Counter(own.uses) + Counter(before.uses)
+    order = sorted(entries, key=lambda k: (-uses[k], entries[k].energy_at, k.key))
+    return {k: entries[k].energy_meter for k in order if k not in own.quarantined}
 
 
 def old_facts(own: Contents, before: Contents, now: float, max_age_s: float) -> list[str]:

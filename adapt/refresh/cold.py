@@ -8,7 +8,7 @@ from adapt.cost.cold import CACHE_FACT, copies
 from adapt.cost.table import table_errors
 from adapt.fleet.device import Batch, Device, MeasureOptions, ModelFile, Outcome
 from adapt.refresh.queue import KernelRun, Refreshed
-from adapt.refresh.session import OnProgress, Session
+from adapt.refresh.session import NULL_ID, OnProgress, Session
 from adapt.tflite.copies import slice_kernel, write_copies
 from adapt.tflite.quantities import weight_bytes
 from lookup_tables.kernel import Kernel
@@ -32,10 +32,10 @@ def measure_cold(
 ) -> Refreshed:
     """Add to the entries of `kernels`, which have weights, the time that they take with cold ones.
 
-    A model with one copy of the kernel and one with enough to empty the cache are timed in the same
-    batch: what each further copy adds is the kernel's time, and that of the SLICE behind it, which
-    is timed likewise and subtracted. The platform's CACHE_FACT must be known, or else ValueError.
-    Retries and errors are those of `measure_kernels`.
+    A model with enough copies of the kernel to empty the cache is timed: less the null op, each
+    takes the kernel's time and that of the SLICE behind it, which is timed likewise and subtracted.
+    (One copy alone would tell nothing: its weights are warm.) The platform's CACHE_FACT must be
+    known, or else ValueError. Retries and errors are those of `measure_kernels`.
     """
     wanted = list(dict.fromkeys(kernels))
     if not wanted:
@@ -49,9 +49,7 @@ def measure_cold(
 
 
 class _ColdRun(KernelRun):
-    """Two models a kernel, and two of slices alone for each type of output."""
-
-    models_each = 2
+    """One model a kernel, and one of slices alone for each type of output."""
 
     def __init__(
         self,
@@ -63,20 +61,13 @@ class _ColdRun(KernelRun):
         super().__init__(session, kernels, on_progress)
         self._cache = cache
         dtypes = sorted({tensor.dtype for kernel in kernels for tensor in kernel.outputs})
-        self.extra = [
-            ModelFile(_id(slice_kernel(dtype), count), write_copies(slice_kernel(dtype), count))
-            for dtype in dtypes
-            for count in (1, SLICE_COPIES)
-        ]
+        self.extra = [_model(slice_kernel(dtype), SLICE_COPIES) for dtype in dtypes]
 
     def _copies(self, kernel: Kernel) -> int:
         return copies(weight_bytes(kernel), self._cache)
 
     def models(self, kernel: Kernel) -> list[ModelFile]:
-        return [
-            ModelFile(_id(kernel, count), write_copies(kernel, count))
-            for count in (1, self._copies(kernel))
-        ]
+        return [_model(kernel, self._copies(kernel))]
 
     def record(self, batch: Batch, kernels: Iterable[Kernel]) -> tuple[Recorded, list[Kernel]]:
         results: list[ColdResult] = []
@@ -92,45 +83,42 @@ class _ColdRun(KernelRun):
     def _result(self, batch: Batch, kernel: Kernel) -> ColdResult | None:
         """What came of `kernel`; None where its turn did not come."""
         count = self._copies(kernel)
-        one, many = batch.outcomes[_id(kernel, 1)], batch.outcomes[_id(kernel, count)]
-        beside = [self._beside_us(batch, tensor.dtype) for tensor in kernel.outputs]
-        verdict = self._difference(one, many, count, beside)
+        outcome = batch.outcomes[_id(kernel, count)]
+        verdict = self.session.verdict(outcome)
         if verdict is None:
             return None
-        return ColdResult(
-            kernel, count, one.windows, many.windows, verdict, many.nodes, many.delegated
-        )
+        if isinstance(verdict, Accepted):
+            verdict = self._each_copy(batch, kernel, verdict, outcome)
+        return ColdResult(kernel, count, outcome.windows, verdict, outcome.nodes, outcome.delegated)
 
-    def _difference(
-        self, one: Outcome, many: Outcome, count: int, beside: Sequence[float | None]
-    ) -> Accepted | Rejected | None:
-        first, second = self.session.verdict(one), self.session.verdict(many)
-        if first is None or second is None:
-            return None
-        for verdict in (first, second):
-            if isinstance(verdict, Rejected):
-                return verdict
-        assert isinstance(first, Accepted)
-        assert isinstance(second, Accepted)
-        if (many.nodes, many.delegated) != (count * one.nodes, count * one.delegated):
+    def _each_copy(
+        self, batch: Batch, kernel: Kernel, together: Accepted, outcome: Outcome
+    ) -> Accepted | Rejected:
+        count = self._copies(kernel)
+        if outcome.nodes % count or outcome.delegated % count:
             return Rejected(
                 Reason.INVALID,
-                f"of {many.nodes} operators in {count} copies a delegate took {many.delegated},"
-                f" of {one.nodes} in one copy {one.delegated}",
+                f"of {outcome.nodes} operators in {count} copies a delegate took"
+                f" {outcome.delegated}: not as many of each copy",
             )
+        null = self.session.verdict(batch.outcomes[NULL_ID])
+        beside = [self._beside_us(batch, tensor.dtype) for tensor in kernel.outputs]
         known = [each for each in beside if each is not None]
-        if len(known) < len(beside):
-            return Rejected(Reason.NO_NULL, "the slices of the batch were not accepted")
-        return cold_time(first, second, count, sum(known))
+        if not isinstance(null, Accepted) or len(known) < len(beside):
+            return Rejected(Reason.NO_NULL, "null op or slices of the batch were not accepted")
+        return cold_time(together, count, null, sum(known))
 
     def _beside_us(self, batch: Batch, dtype: str) -> float | None:
         """Microseconds of one SLICE among others; None where that could not be timed."""
-        kernel = slice_kernel(dtype)
-        one = self.session.verdict(batch.outcomes[_id(kernel, 1)])
-        many = self.session.verdict(batch.outcomes[_id(kernel, SLICE_COPIES)])
-        if not (isinstance(one, Accepted) and isinstance(many, Accepted)):
+        slices = self.session.verdict(batch.outcomes[_id(slice_kernel(dtype), SLICE_COPIES)])
+        null = self.session.verdict(batch.outcomes[NULL_ID])
+        if not (isinstance(slices, Accepted) and isinstance(null, Accepted)):
             return None
-        return cold_time(one, many, SLICE_COPIES, 0.0).latency_us
+        return cold_time(slices, SLICE_COPIES, null, 0.0).latency_us
+
+
+def _model(kernel: Kernel, count: int) -> ModelFile:
+    return ModelFile(_id(kernel, count), write_copies(kernel, count))
 
 
 def _id(kernel: Kernel, count: int) -> str:

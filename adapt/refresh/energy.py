@@ -16,13 +16,13 @@ from lookup_tables.quality import Reason, Rejected
 from lookup_tables.records import EnergyResult, Recorded
 from lookup_tables.store import Store
 
-__all__ = ["ENERGY_MS", "measure_energy"]
+__all__ = ["BATCH_KERNELS", "ENERGY_MS", "MeterError", "measure_energy", "metering_s"]
 
 # How long a kernel runs under the meter. With the rests before and after it takes twice as long.
 ENERGY_MS = 5_000
 
 # A kill loses a batch: no more than a minute or two of work.
-_BATCH_KERNELS = 6
+BATCH_KERNELS = 6
 
 # What one model takes at the most beside its run and rests: the slowest meter settles three times.
 _SETTLE_MS = 9_000
@@ -32,6 +32,15 @@ _WINDOWS = 2
 
 # For loading and timing.
 _SPARE_MS = 20_000
+
+
+class MeterError(DeviceError):
+    """The device has no meter, or one that cannot be used now."""
+
+
+def metering_s(kernels: int) -> float:
+    """Seconds that a batch of so many kernels, and the null op, takes at the least."""
+    return (kernels + 1) * 2 * ENERGY_MS * 1e-3
 
 
 def measure_energy(
@@ -44,7 +53,7 @@ def measure_energy(
 ) -> Refreshed:
     """Add to the entries of `kernels` what they take by the device's meter.
 
-    Each runs for `options.energy_ms`, or for ENERGY_MS where that is 0. Raises DeviceError where
+    Each runs for `options.energy_ms`, or for ENERGY_MS where that is 0. Raises MeterError where
     the device has no meter, or one that cannot be used now, as while the battery is charged.
     Retries and other errors are those of `measure_kernels`.
     """
@@ -56,7 +65,7 @@ def measure_energy(
     if not session.description.identity.meters:
         raise no_meter(device.name)
     energy_ms = options.energy_ms or ENERGY_MS
-    batch_ms = (_BATCH_KERNELS + 1) * (2 * energy_ms + _SETTLE_MS) + _SPARE_MS
+    batch_ms = (BATCH_KERNELS + 1) * (2 * energy_ms + _SETTLE_MS) + _SPARE_MS
     limit_ms = session.description.limits.max_time_limit_ms
     metered = replace(
         options,
@@ -67,9 +76,9 @@ def measure_energy(
     return _EnergyRun(replace(session, options=metered), wanted, on_progress).run()
 
 
-def no_meter(name: str) -> DeviceError:
+def no_meter(name: str) -> MeterError:
     """The error for a device without a meter."""
-    return DeviceError(
+    return MeterError(
         f"{name} has no energy meter that can be read",
         "RAPL needs an agent that runs as root, most other meters a kernel driver.",
     )
@@ -78,7 +87,7 @@ def no_meter(name: str) -> DeviceError:
 class _EnergyRun(KernelRun):
     """One model a kernel, and the null op, each for seconds."""
 
-    batch_kernels = _BATCH_KERNELS
+    batch_kernels = BATCH_KERNELS
 
     def models(self, kernel: Kernel) -> list[ModelFile]:
         return [ModelFile(kernel.key, write_kernel(kernel))]
@@ -122,7 +131,7 @@ class _EnergyRun(KernelRun):
                 case EnergyStatus.NO_METER:
                     raise no_meter(name)
                 case EnergyStatus.CHARGING:
-                    raise DeviceError(
+                    raise MeterError(
                         f"the energy meter of {name} cannot be used now: {outcome.energy.detail}",
                         "Unplug it, then try again.",
                     )

@@ -15,7 +15,8 @@ from adapt.refresh.cache import learn_cache, learn_memory
 from adapt.refresh.kernels import measure_kernels
 from adapt.refresh.pairs import learn_pairs
 from adapt.refresh.session import NULL_ID, Session
-from adapt.refresh.typical import TYPICAL_DTYPES, typical_kernels
+from adapt.refresh.tiles import all_axes, learn_tiles
+from adapt.refresh.typical import TYPICAL_DTYPES, stepping_kernels, typical_kernels
 from adapt.tflite.pairs import pairs_of
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Accepted
@@ -42,9 +43,10 @@ def learn_platform(
     """Learn the platform that `options` select on `device` anew; return its newest facts.
 
     The call of the runtime, the caches and the memory behind them, the kernels that networks are
-    made of, with those that a delegate takes, and what is left out of pairs of them. `networks`
-    add their kernels and pairs. Raises DeviceError or Busy where the device fails, TableError where
-    the table does; what was learnt until then stays.
+    made of, with those that a delegate takes, what is left out of pairs of them, and in what steps
+    they take channels. `networks` add their kernels, pairs and axes of channels. Raises DeviceError
+    or Busy where the device fails, TableError where the table does; what was learnt until then
+    stays.
     """
     options = options or MeasureOptions()
     chains = [*map(typical_kernels, TYPICAL_DTYPES), *networks]
@@ -59,6 +61,11 @@ def learn_platform(
     on_stage("pairs of kernels")
     pairs = [pair for chain in chains for pair in pairs_of(chain) if pair is not None]
     learn_pairs(store, device, pairs, options=options)
+    stepping = [kernel for dtype in TYPICAL_DTYPES for kernel in stepping_kernels(dtype)]
+    stepping += [kernel for network in networks for kernel in network]
+    for axis in all_axes(stepping):
+        on_stage(f"steps of channels: {axis}")
+        learn_tiles(store, device, [axis], stepping, options=options)
     with table_errors():
         return store.facts(platform)
 

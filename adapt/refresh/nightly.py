@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from adapt.cost.table import table_errors
 from adapt.fleet.device import Device, MeasureOptions
-from adapt.refresh.agenda import Cause, Contents, old_facts, plan
+from adapt.refresh.agenda import Cause, Contents, old_energies, old_facts, plan
 from adapt.refresh.drift import Shift
 from adapt.refresh.examination import Examination
 from adapt.refresh.lineage import Present, Unreachable, find_present
-from adapt.refresh.repair import Deadline, Timer, carry_out, learn_again
+from adapt.refresh.repair import Deadline, Metering, Timer, carry_out, learn_again, meter_again
 from adapt.refresh.sentinels import Kind
 from adapt.refresh.session import OnProgress, Session
 from lookup_tables.kernel import Kernel, Platform
@@ -52,6 +52,7 @@ class PlatformNight:
         unlearnt: facts that are old and could not be learnt anew.
         left: entries that are still outdated, those not tried for lack of time included.
         quarantined: outdated entries of kernels that are not to be asked for any more.
+        metering: what became of energies that were out of date.
     """
 
     platform: Platform
@@ -68,11 +69,12 @@ class PlatformNight:
     unlearnt: tuple[str, ...]
     left: int
     quarantined: int
+    metering: Metering
 
     @property
     def fresh(self) -> bool:
         """Whether every entry can be relied on that can be measured at all."""
-        return not (self.left or self.undecided or self.unlearnt)
+        return not (self.left or self.undecided or self.unlearnt or self.metering.left)
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,12 @@ class _Ward:
         before = Contents.read(session.store, predecessor)
         facts = old_facts(self._contents(), before, self.now, self.max_age_s)
         unlearnt = learn_again(session, facts, deadline)
-        agenda = plan(self._contents(), before, self.now, self.max_age_s)
+        contents = self._contents()
+        agenda = plan(contents, before, self.now, self.max_age_s)
+        energies = old_energies(contents, before, self.now, self.max_age_s)
         repair = carry_out(session, agenda.tasks, deadline, on_progress)
+        # Last, since one takes as long as hundreds of times.
+        metering = meter_again(session, energies, deadline)
         return PlatformNight(
             platform=platform,
             predecessor=predecessor,
@@ -169,6 +175,7 @@ class _Ward:
             unlearnt=tuple(unlearnt),
             left=len(set(agenda.due) - set(repair.done)),
             quarantined=agenda.quarantined,
+            metering=metering,
         )
 
     def _contents(self) -> Contents:

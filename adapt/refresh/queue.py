@@ -50,8 +50,6 @@ class KernelRun(ABC):
 
     # Models beside those of the kernels, in every batch.
     extra: Sequence[ModelFile] = ()
-    # Models of one kernel.
-    models_each = 1
     # Kernels of one batch, at the most.
     batch_kernels = MAX_BATCH_KERNELS
 
@@ -157,7 +155,7 @@ class KernelRun(ABC):
     def _report(self, settled_in_batch: int = 0) -> None:
         """Say how far it is; what is tried again does not make the number fall."""
         done = len(self.summary.measured) + len(self.summary.failed)
-        settled = done + settled_in_batch // self.models_each
+        settled = done + settled_in_batch
         self._shown = max(self._shown, min(settled, self._total))
         if self._on_progress is not None:
             self._on_progress(self._shown, self._total)

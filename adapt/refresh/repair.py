@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from adapt.cost.base import Missing
 from adapt.cost.cold import CACHE_FACT, L3_PS_FACT, MEMORY_FACTS
 from adapt.errors import DeviceError
 from adapt.refresh.agenda import Task
+from adapt.refresh.energy import BATCH_KERNELS, MeterError, metering_s, no_meter
 from adapt.refresh.missing import measure_missing
 from adapt.refresh.queue import MAX_BATCH_KERNELS
 from adapt.refresh.session import OnProgress, Session
 from lookup_tables.kernel import Kernel
 from lookup_tables.quality import Rejected
 
-__all__ = ["Deadline", "Repair", "Timer", "carry_out", "learn_again"]
+__all__ = ["Deadline", "Metering", "Repair", "Timer", "carry_out", "learn_again", "meter_again"]
 
 # Gives seconds since any moment.
 Timer = Callable[[], float]
@@ -56,6 +57,22 @@ class Repair:
 
     done: list[Task] = field(default_factory=list)
     failed: dict[Kernel, Rejected] = field(default_factory=dict)
+
+
+@dataclass
+class Metering:
+    """What became of energies that were out of date.
+
+    Attributes:
+        measured: run under the meter anew.
+        left: not, for lack of time or because the meter told nothing steady.
+        alone: left as they are, since the device has no meter that tells them; `why` says more.
+    """
+
+    measured: int = 0
+    left: int = 0
+    alone: int = 0
+    why: str = ""
 
 
 def carry_out(
@@ -109,3 +126,35 @@ def learn_again(session: Session, names: Collection[str], deadline: Deadline) ->
         except DeviceError:
             unlearnt += wanted
     return unlearnt
+
+
+def meter_again(session: Session, energies: Mapping[Kernel, str], deadline: Deadline) -> Metering:
+    """Run the kernels of `energies` under the meter anew, in order, as long as there is time.
+
+    Those that were told by another meter than the device measures by are left alone. Errors are
+    those of `measure_kernels`.
+    """
+    metering = Metering()
+    meter = next((each.name for each in session.description.identity.meters), None)
+    wanted = [kernel for kernel, told_by in energies.items() if told_by == meter]
+    if len(wanted) < len(energies):
+        name = session.device.name
+        other = f"{name} measures by {meter}, which did not tell them"
+        why = no_meter(name).what if meter is None else other
+        metering = Metering(alone=len(energies) - len(wanted), why=why)
+    for start in range(0, len(wanted), BATCH_KERNELS):
+        some = wanted[start : start + BATCH_KERNELS]
+        if deadline.left_s <= metering_s(len(some)):
+            metering.left += len(wanted) - start
+            break
+        lack = Missing(energy=some)
+        try:
+            done = measure_missing(session.store, session.device, lack, options=session.options)
+        except MeterError as error:
+            metering.alone += len(wanted) - start
+            metering.why = error.what
+            break
+        failed = done.failed.keys() | done.unmetered.keys()
+        metering.measured += len(some) - len(failed)
+        metering.left += len(failed)
+    return metering

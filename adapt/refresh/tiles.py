@@ -18,7 +18,7 @@ from lookup_tables.staircase import PLAIN, SWEEP, find_staircase
 from lookup_tables.store import Store
 from lookup_tables.tiles import sweep_evidence, tile_fact
 
-__all__ = ["learn_tiles", "stepping_axes"]
+__all__ = ["all_axes", "learn_tiles", "stepping_axes"]
 
 # Operators that work on tiles of channels and take most of a network's time. The others take time
 # by the byte, on every platform seen.
@@ -37,17 +37,27 @@ _MOST = 0.9
 
 def stepping_axes(kernels: Iterable[Kernel]) -> dict[Axis, list[Kernel]]:
     """The axes on which `kernels` may step and differ, each with those kernels that have it."""
+    return {
+        axis: list(counts)
+        for axis, counts in _counts(kernels).items()
+        if len(set(counts.values())) > 1
+    }
+
+
+def all_axes(kernels: Iterable[Kernel]) -> list[Axis]:
+    """The axes on which `kernels` may step, whether they differ there or not."""
+    return list(_counts(kernels))
+
+
+def _counts(kernels: Iterable[Kernel]) -> dict[Axis, dict[Kernel, int]]:
+    """The axes on which `kernels` may step, in order, each with the channels of its kernels."""
     having: dict[Axis, dict[Kernel, int]] = {}
     for kernel in kernels:
         place = member(kernel) if kernel.op in _STEPPING else None
         if place is not None:
             for axis, count in zip(place.family.axes, place.channels, strict=True):
                 having.setdefault(axis, {})[kernel] = count
-    return {
-        axis: list(counts)
-        for axis, counts in sorted(having.items())
-        if len(set(counts.values())) > 1
-    }
+    return dict(sorted(having.items()))
 
 
 def learn_tiles(

@@ -1,19 +1,24 @@
-"""Kernels as most networks for devices have them, in the order of a small network."""
+"""Kernels as most networks for devices have them."""
 
 from __future__ import annotations
 
 from adapt.tflite.ops import make_kernel
 from lookup_tables.kernel import Kernel, Tensor
 
-__all__ = ["TYPICAL_DTYPES", "typical_kernels"]
+__all__ = ["TYPICAL_DTYPES", "stepping_kernels", "typical_kernels"]
 
 TYPICAL_DTYPES = ("float32", "int8")
 
 _SIDE, _CHANNELS, _CLASSES = 28, 32, 16
 
+# Of one image a dense layer does little work, and quickly: it takes more units than a convolution
+# channels, as many as have half of a small second-level cache of weights at the end of the sweep.
+_SWEPT_CHANNELS = 64
+_SWEPT_UNITS = {"float32": 512, "int8": 2048}
+
 
 def typical_kernels(dtype: str) -> list[Kernel]:
-    """One small kernel of each kind that convolutional networks are made of.
+    """One small kernel of each kind that convolutional networks are made of, in their order.
 
     Each reads what the one before it writes, so that neighbours make pairs.
     """
@@ -53,12 +58,27 @@ def typical_kernels(dtype: str) -> list[Kernel]:
         make_kernel("AVERAGE_POOL_2D", [half], [_quarter(half)], **pool),
         make_kernel("MEAN", [_quarter(half), axes], [squeezed], keep_dims=True),
         make_kernel("RESHAPE", [squeezed, shape], [flat]),
-        make_kernel(
-            "FULLY_CONNECTED",
-            [flat, Tensor(dtype, (_CLASSES, _CHANNELS), constant=True), None],
-            [scores],
-        ),
+        _dense(flat, scores),
         make_kernel("SOFTMAX", [scores], [scores], beta=1.0),
+    ]
+
+
+def stepping_kernels(dtype: str) -> list[Kernel]:
+    """Kernels of the operators that take most of a network's time, to sweep the channels of.
+
+    Of each operator and usual filter size one, with about the work that a sweep is best made at.
+    """
+
+    def image(side: int) -> Tensor:
+        return Tensor(dtype, (1, side, side, _SWEPT_CHANNELS))
+
+    flat = Tensor(dtype, (1, _SWEPT_UNITS[dtype]))
+    return [
+        _convolution(image(7), image(7), window=1),
+        _convolution(image(4), image(4), window=3),
+        _depthwise(image(18), image(18)),
+        _depthwise(image(12), image(12), window=5),
+        _dense(flat, flat),
     ]
 
 
@@ -83,8 +103,8 @@ def _convolution(data: Tensor, result: Tensor, *, window: int, padding: str = "S
     return make_kernel("CONV_2D", operands, [result], padding=padding, stride_h=1, stride_w=1)
 
 
-def _depthwise(data: Tensor, result: Tensor, *, padding: str = "SAME") -> Kernel:
-    operands = [data, *_weights(data.dtype, (1, 3, 3, data.shape[3]), 3)]
+def _depthwise(data: Tensor, result: Tensor, *, window: int = 3, padding: str = "SAME") -> Kernel:
+    operands = [data, *_weights(data.dtype, (1, window, window, data.shape[3]), 3)]
     return make_kernel(
         "DEPTHWISE_CONV_2D",
         operands,
@@ -94,3 +114,8 @@ def _depthwise(data: Tensor, result: Tensor, *, padding: str = "SAME") -> Kernel
         stride_w=1,
         depth_multiplier=1,
     )
+
+
+def _dense(data: Tensor, result: Tensor) -> Kernel:
+    weights = Tensor(data.dtype, (result.shape[1], data.shape[1]), constant=True)
+    return make_kernel("FULLY_CONNECTED", [data, weights, None], [result])

@@ -20,8 +20,10 @@ _PLAIN_OPTIONS = (
     "energy",
     "backend",
     "device_threads",
+    "cores",
     "core_mask",
     "agent_python",
+    "binary",
     "holdout",
     "seed",
     "tables",
@@ -46,6 +48,8 @@ def command(request: JobRequest, budget: Sequence[str] | None = None) -> str:
         value = getattr(request, name)
         if value != fields[name].default:
             words += [_flag(name), str(value)]
+    for flag in request.binary_flags:
+        words += ["--binary-flag", flag]
     if request.pixel_range != fields["pixel_range"].default:
         words += ["--pixel-range", *map(str, request.pixel_range)]
     words += [_flag(name) for name in ("resize", "exact") if getattr(request, name)]

@@ -10,7 +10,7 @@ from adapt.budget import RESOURCES
 from adapt.drawing import add_legend, label, light, new_axes
 from adapt.job.result import JobResult, NetworkResult
 from adapt.report.svg import Plot, inline_svg
-from adapt.report.tables import cost_value, resource_label
+from adapt.report.tables import cost_value, final_value, resource_label
 from adapt.report.values import amount, known, micro, percent, ratio, shipped_accuracy
 
 __all__ = ["accuracy_plot"]
@@ -42,7 +42,7 @@ class _Curve:
         finals = [
             (network, point)
             for network in result.networks
-            for point in _known([(_final_amount(network, resource), shipped_accuracy(network))])
+            for point in _known([(final_value(network, resource), shipped_accuracy(network))])
         ]
         return cls(
             resource,
@@ -108,7 +108,7 @@ def accuracy_plot(
     add_legend(figure)
     what = resource_label(curve.resource)
     svg = inline_svg(figure, name, f"Accuracy against {what}. {_spoken(curve)}.")
-    return Plot(name, f"Accuracy against {what}", _caption(curve), svg)
+    return Plot(name, f"Accuracy against {what}", _caption(curve, result), svg)
 
 
 def _draw_search(axes: Any, curve: _Curve, factor: float) -> None:
@@ -145,13 +145,6 @@ def _looks(name: str, baselines: Iterable[str]) -> tuple[str, str]:
     return next(iter(baselines)), light("baseline")
 
 
-def _final_amount(network: NetworkResult, resource: str) -> float | None:
-    """Latency as measured, everything else as counted or predicted."""
-    if resource == "latency":
-        return network.measured.latency_us
-    return cost_value(network.cost, resource)
-
-
 def _axis(resource: str, largest: float) -> tuple[float, str]:
     """Factor and label of an axis whose largest amount is `largest`, in the resource's unit."""
     kind = RESOURCES[resource]
@@ -175,9 +168,11 @@ def _spoken(curve: _Curve) -> str:
     return "; ".join(texts)
 
 
-def _caption(curve: _Curve) -> str:
+def _caption(curve: _Curve, result: JobResult) -> str:
     what = resource_label(curve.resource)
-    how = "as measured" if curve.resource == "latency" else "as counted"
+    measured = curve.resource == "latency" and result.is_measured
+    told = "modelled" if curve.resource in result.told_by else "counted"
+    how = f"as {'measured' if measured else told}"
     text = (
         f"Large marks: the finished networks on the test split, {what} {how};"
         " hollow, the same on the hold-out split."

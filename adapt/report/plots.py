@@ -91,7 +91,7 @@ def _cost(result: JobResult, name: str) -> Plot | None:
     return Plot(
         name,
         "Cost against the budget",
-        "What the loop goes by: prices from the table, as shares of the original's.",
+        "What the loop goes by: predicted costs, as shares of the original's.",
         inline_svg(figure, name, description),
     )
 

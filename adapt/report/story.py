@@ -16,6 +16,7 @@ from adapt.report.tables import (
     Row,
     Table,
     cost_value,
+    final_value,
     iteration_table,
     network_table,
     proposal_table,
@@ -31,7 +32,7 @@ from adapt.report.values import (
     ratio,
     shipped_accuracy,
 )
-from adapt.report.verdict import LimitCheck, Outcome, check_limits, overall
+from adapt.report.verdict import Evidence, LimitCheck, Outcome, check_limits, overall
 
 __all__ = ["Card", "Family", "Story", "tell"]
 
@@ -127,20 +128,26 @@ def _verdict(outcome: Outcome, checks: Sequence[LimitCheck]) -> str:
 
 
 def _lead(request: JobRequest, result: JobResult) -> str:
-    """Latency and accuracy before and after, in two sentences."""
-    before = result.network("original").measured.latency_us
-    after = result.network("adapted").measured.latency_us
+    """What the networks need, and their accuracy, before and after, in two sentences."""
+    if result.is_measured:
+        text = f"On the device, the adapted network takes {_need(result, 'latency')}."
+    else:
+        needs = " and ".join(_need(result, resource) for resource in result.told_by)
+        text = f"Nothing was measured: on {result.platform}, the adapted network takes {needs}."
+    return f"{text} {_accuracy_sentence(request, result)}"
+
+
+def _need(result: JobResult, resource: str) -> str:
+    """What the adapted network needs, beside what the original does."""
+    before = final_value(result.network("original"), resource)
+    after = final_value(result.network("adapted"), resource)
     share = ratio(after, before)
     of_original = "" if share is None else f"{percent(share)} of "
-    return (
-        f"On the device, the adapted network takes {_latency(after)},"
-        f" {of_original}the original's {_latency(before)}."
-        f" {_accuracy_sentence(request, result)}"
-    )
+    return f"{_shown(resource, after)}, {of_original}the original's {_shown(resource, before)}"
 
 
-def _latency(value: float) -> str:
-    return micro(amount("latency", value))
+def _shown(resource: str, value: float | None) -> str:
+    return micro(amount(resource, value))
 
 
 def _accuracy_sentence(request: JobRequest, result: JobResult) -> str:
@@ -165,26 +172,32 @@ def _accuracy_sentence(request: JobRequest, result: JobResult) -> str:
 def _baseline_sentence(baseline: NetworkResult, adapted: NetworkResult) -> str:
     who = _TRACKS.get(baseline.name, f"The baseline {baseline.name}")
     difference = shipped_accuracy(baseline) - shipped_accuracy(adapted)
+    latency = _shown("latency", final_value(baseline, "latency"))
     return (
         f"{who}, fine-tuned for {count(baseline.steps_trained)} steps, reaches"
-        f" {percent(shipped_accuracy(baseline), 2)} at {_latency(baseline.measured.latency_us)}"
+        f" {percent(shipped_accuracy(baseline), 2)} at {latency}"
         f" ({points(difference)} against the adapted network)."
     )
 
 
 def _cards(result: JobResult) -> list[Card]:
     original, adapted = result.network("original"), result.network("adapted")
-    before, after = original.measured.latency_us, adapted.measured.latency_us
     accuracies = shipped_accuracy(original), shipped_accuracy(adapted)
-    cards = [
-        Card("Latency, measured", _latency(before), _latency(after), _of_original(after, before)),
+    heads = {"latency": "Latency, measured"} if result.is_measured else {}
+    heads |= {name: f"{name.capitalize()}, modelled" for name in result.told_by}
+    cards = []
+    for resource, text in heads.items():
+        before, after = final_value(original, resource), final_value(adapted, resource)
+        shown = _shown(resource, before), _shown(resource, after)
+        cards.append(Card(text, *shown, _of_original(after, before)))
+    cards.append(
         Card(
             "Test accuracy",
             percent(accuracies[0], 2),
             percent(accuracies[1], 2),
             points(accuracies[1] - accuracies[0]),
-        ),
-    ]
+        )
+    )
     for resource, text in (("macs", "Multiply-accumulates"), ("size", "Model file")):
         old, new = cost_value(original.cost, resource), cost_value(adapted.cost, resource)
         cards.append(
@@ -216,7 +229,7 @@ def _check_table(checks: Sequence[LimitCheck]) -> Table:
 
 
 def _relative(check: LimitCheck) -> bool:
-    return check.limit.relative and check.limit.resource == "latency"
+    return check.limit.relative and check.evidence is Evidence.MEASURED
 
 
 def _family(request: JobRequest, result: JobResult) -> Family | None:
@@ -240,21 +253,18 @@ def _family(request: JobRequest, result: JobResult) -> Family | None:
 def _facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
     settings = request.settings.settled(METHODS[request.method].defaults)
     splits = [f"{name} {count(number)}" for name, number in result.examples.items()]
-    threads = f"{request.device_threads} thread" + ("s" if request.device_threads > 1 else "")
-    cores = f"core mask {request.core_mask:#x}" if request.core_mask else "any core"
+    measured = result.network("adapted").measured
     low, high = request.pixel_range
     return [
         ("Model", str(request.model)),
         ("SHA-256 of the model", request.model_sha256),
-        ("SHA-256 of adapted.tflite", result.network("adapted").measured.sha256),
+        *([("SHA-256 of adapted.tflite", measured.sha256)] if measured else []),
         ("Data", request.data),
         ("Examples", ", ".join(splits)),
         ("Pixels", f"{low:g} to {high:g}" + (", scaled to fit" if request.resize else "")),
         ("Method", request.method),
         ("Precision of the .tflite files", request.quantize),
-        ("Device", f"{request.device}; {request.backend}, {threads}, {cores}"),
-        ("Platform", result.platform),
-        ("Kernels measured", f"{count(result.kernels_measured)} that the table lacked"),
+        *_device_facts(request, result),
         ("Seed", str(request.seed)),
         ("Threads of training", str(request.threads)),
         ("Short fine-tune", f"{settings.short_steps} steps at {settings.short_rate:g}"),
@@ -284,3 +294,19 @@ def _tightening(method: str, settings: Settings) -> list[tuple[str, str]]:
             each = f"{percent(step)} of the original, times {settings.decay:g} each"
             return [("Tightening", each)]
     return []
+
+
+def _device_facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
+    """What was measured, and how; and what told the rest."""
+    facts = [("Platform", result.platform)]
+    if result.is_measured:
+        threads = f"{request.device_threads} thread" + ("s" if request.device_threads > 1 else "")
+        cores = (
+            f"core mask {request.core_mask:#x}" if request.core_mask else f"{request.cores} cores"
+        )
+        facts = [
+            ("Device", f"{request.device}; {request.backend}, {threads}, {cores}"),
+            *facts,
+            ("Kernels measured", f"{count(result.kernels_measured)} that the table lacked"),
+        ]
+    return [*facts, *((name.capitalize(), words) for name, words in result.told_by.items())]

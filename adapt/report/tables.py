@@ -25,6 +25,7 @@ __all__ = [
     "Row",
     "Table",
     "cost_value",
+    "final_value",
     "first_cost",
     "iteration_table",
     "network_table",
@@ -84,6 +85,13 @@ def cost_value(record: CostRecord, resource: str) -> float | None:
     return None if parts is None else sum(parts.values())
 
 
+def final_value(network: NetworkResult, resource: str) -> float | None:
+    """What a finished network needs of `resource`: latency as measured where it was."""
+    if resource == "latency" and network.measured is not None:
+        return network.measured.latency_us
+    return cost_value(network.cost, resource)
+
+
 def resource_label(resource: str) -> str:
     """A resource's name in a sentence."""
     return _NAMES.get(resource, resource)
@@ -105,11 +113,15 @@ def first_cost(result: JobResult, resource: str) -> float | None:
 def network_table(result: JobResult) -> Table:
     """The networks side by side: one column each, one row for each thing to compare."""
     networks = result.networks
-    rows = [
-        Row(Cell("Latency, measured"), [_measured(n) for n in networks]),
-        Row(Cell("Share of the original"), [_share_measured(n, result) for n in networks]),
-        Row(Cell("Latency, predicted", "from the table"), [_predicted(n) for n in networks]),
-    ]
+    if result.is_measured:
+        rows = [
+            Row(Cell("Latency, measured"), [_measured(n) for n in networks]),
+            Row(Cell("Share of the original"), [_share_measured(n, result) for n in networks]),
+            Row(Cell("Latency, predicted", "from the table"), [_predicted(n) for n in networks]),
+        ]
+    else:
+        known = _origins("latency", networks)
+        rows = [_counted_row("latency", "Latency, predicted", result, known)]
     if any("energy" in n.cost for n in networks):
         rows.append(
             _counted_row("energy", "Energy, predicted", result, _origins("energy", networks))
@@ -119,7 +131,9 @@ def network_table(result: JobResult) -> Table:
     rows.append(Row(Cell("Fine-tuning steps"), [Cell(count(n.steps_trained)) for n in networks]))
     names = [n.name for n in networks]
     return Table(
-        "The networks, timed side by side on the device",
+        "The networks, timed side by side on the device"
+        if result.is_measured
+        else "The networks side by side; nothing was measured",
         ["Network", *names],
         rows,
         marked=names.index("adapted") + 1,
@@ -128,6 +142,8 @@ def network_table(result: JobResult) -> Table:
 
 def _measured(network: NetworkResult) -> Cell:
     measured = network.measured
+    if measured is None:
+        return Cell(UNKNOWN)
     runs = f"{measured.runs} run" + ("s" if measured.runs != 1 else "")
     return Cell(
         micro(amount("latency", measured.latency_us)),
@@ -136,16 +152,16 @@ def _measured(network: NetworkResult) -> Cell:
 
 
 def _share_measured(network: NetworkResult, result: JobResult) -> Cell:
-    whole = result.network("original").measured.latency_us
-    share = ratio(network.measured.latency_us, whole)
-    faster = ratio(whole, network.measured.latency_us)
+    whole = final_value(result.network("original"), "latency")
+    mine = final_value(network, "latency")
+    share, faster = ratio(mine, whole), ratio(whole, mine)
     note = "" if network.name == "original" or faster is None else f"{faster:.2f} times as fast"
     return Cell(percent(share), note)
 
 
 def _predicted(network: NetworkResult) -> Cell:
     value = cost_value(network.cost, "latency")
-    share = ratio(value, network.measured.latency_us)
+    share = ratio(value, final_value(network, "latency"))
     note = "" if share is None else f"{change(share - 1)} against measured"
     return Cell(micro(amount("latency", value)), note)
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from adapt.budget import Budget, Limit, within
 from adapt.cost.base import Origin
 from adapt.job.request import JobRequest
-from adapt.job.result import JobResult
+from adapt.job.result import JobResult, Measured
 from adapt.report.values import known, ratio
 
 __all__ = ["Evidence", "LimitCheck", "Outcome", "check_limits", "overall"]
@@ -30,6 +30,7 @@ class Evidence(StrEnum):
 
     MEASURED = "measured on the device"
     COUNTED = "counted"
+    MODELLED = "told by an analytic model"
     PREDICTED = "predicted"
 
 
@@ -37,7 +38,7 @@ class Evidence(StrEnum):
 class LimitCheck:
     """One limit against what the adapted network needs, both in the resource's unit.
 
-    A relative limit on latency is one of the original's *measured* latency, since the two were
+    A relative limit on latency is one of the original's *measured* latency, where the two were
     measured side by side. `spread` is that of `value` / `allowed`, as a share of it.
     """
 
@@ -65,8 +66,11 @@ class LimitCheck:
 
 def check_limits(request: JobRequest, result: JobResult) -> list[LimitCheck]:
     """Every limit of the budget, in the order given."""
+    original, adapted = result.network("original").measured, result.network("adapted").measured
     return [
-        _check_latency(limit, result) if limit.resource == "latency" else _check(limit, result)
+        _check_latency(limit, original, adapted)
+        if limit.resource == "latency" and original and adapted
+        else _check(limit, result)
         for limit in Budget.parse(request.budget).limits
     ]
 
@@ -76,8 +80,7 @@ def overall(checks: Iterable[LimitCheck]) -> Outcome:
     return max((check.outcome for check in checks), key=list(Outcome).index)
 
 
-def _check_latency(limit: Limit, result: JobResult) -> LimitCheck:
-    original, adapted = result.network("original").measured, result.network("adapted").measured
+def _check_latency(limit: Limit, original: Measured, adapted: Measured) -> LimitCheck:
     allowed: float | None = limit.value
     spread = known(adapted.relative_error) or 0.0
     if limit.relative:
@@ -91,10 +94,16 @@ def _check(limit: Limit, result: JobResult) -> LimitCheck:
     parts = result.network("adapted").cost.get(limit.resource)
     if parts is None and result.history:
         parts = result.history[-1].cost.get(limit.resource)
-    exact = parts is not None and set(parts) <= {Origin.EXACT}
     return LimitCheck(
         limit,
         known(result.limits.get(limit.resource)),
         None if parts is None else known(math.fsum(parts.values())),
-        Evidence.COUNTED if exact else Evidence.PREDICTED,
+        _EVIDENCE.get(frozenset(map(Origin, parts or ())), Evidence.PREDICTED),
     )
+
+
+# Of amounts whose parts are all of one origin; others are predicted.
+_EVIDENCE = {
+    frozenset([Origin.EXACT]): Evidence.COUNTED,
+    frozenset([Origin.ANALYTIC]): Evidence.MODELLED,
+}

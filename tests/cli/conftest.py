@@ -173,6 +173,21 @@ def reference(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> tuple[Ada
     return adapt, job, finished
 
 
+@pytest.fixture(scope="session")
+def modelled(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> tuple[Adapt, Path, Finished]:
+    """A complete job with no device: how it ran, its job folder, its end."""
+    adapt = Adapt(tmp_path_factory.mktemp("modelled"), warm)
+    finished = adapt.quick(
+        *("run", *DEMO, "--device", "eyeriss", "--budget", "energy=60%", "--budget", "latency=90%"),
+        *("--first-step", "0.4", "--short-steps", "1", "--long-steps", "101"),
+        # An agent could not even be started.
+        *("--agent-python", "/absent/python"),
+    )
+    assert finished.code == 0, finished.err
+    (job,) = adapt.jobs.iterdir()
+    return adapt, job, finished
+
+
 @pytest.fixture
 def adapt(tmp_path: Path, warm: Warm, reference: tuple[Adapt, Path, Finished]) -> Adapt:
     """`adapt` with no jobs, and a table that has what the bundled job needs."""

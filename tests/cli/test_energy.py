@@ -113,7 +113,7 @@ def test_energy_of_the_model_needs_no_meter(adapt: Adapt, tmp_path: Path) -> Non
     finished = adapt.quick("run", *adapt.DEMO, *budget, *FEW_STEPS, *python)
     assert finished.code == 0, finished.err
     assert "budget energy=80%" in finished.out
-    assert "analytic: modelled on the Eyeriss chip, not this device" in finished.out
+    assert "analytic: modelled on the Eyeriss chip, in its units; not measured" in finished.out
     (job,) = adapt.jobs.iterdir()
     result = json.loads((job / "job.json").read_text())["result"]
     costs = {network["name"]: network["cost"]["energy"] for network in result["networks"]}

@@ -48,17 +48,26 @@ finally:
         (["resume", "--help"], 0),
         (["run", "--colour"], 2),
         (["run", "--model=m", "--data=d", "--budget=latency=fast"], 2),
-        (["run", "--model=m", "--data=d", "--budget=macs=50%", "--device=toaster"], 2),
     ],
 )
 def test_quick_answers_import_nothing_slow(arguments: list[str], code: int) -> None:
+    assert not SLOW_TO_IMPORT & imported(arguments, code)
+
+
+def test_a_device_that_cannot_be_is_refused_before_tensorflow() -> None:
+    arguments = ["run", "--model=m", "--data=d", "--budget=macs=50%", "--device=toaster"]
+    assert not {"tensorflow", "keras"} & imported(arguments, 2)
+
+
+def imported(arguments: list[str], code: int) -> set[str]:
+    """What `adapt` imports for this, which ends with that exit code."""
     finished = subprocess.run(
         [sys.executable, "-c", LISTING, *arguments], capture_output=True, text=True, timeout=60
     )
     assert finished.returncode == code
     modules = set(json.loads(finished.stderr.splitlines()[-1]))
     assert "adapt.cli" in modules
-    assert not SLOW_TO_IMPORT & modules
+    return modules
 
 
 def options(command: click.Command) -> list[click.Option]:

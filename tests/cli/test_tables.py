@@ -20,7 +20,18 @@ from click.testing import CliRunner, Result
 from adapt.cli import main
 from adapt.tflite.ops import make_kernel
 from adapt.tflite.writer import write_kernel
-from lookup_tables import BatchRecord, EnergyResult, EnergyRun, Store, Tensor
+from lookup_tables import (
+    Accepted,
+    BatchRecord,
+    EnergyResult,
+    EnergyRun,
+    KernelResult,
+    NullResult,
+    Platform,
+    Store,
+    Tensor,
+)
+from lookup_tables.exchange import Row, merge
 
 USAGE, DEVICE, INPUT, TABLE = 2, 4, 5, 6
 LOGISTIC = make_kernel("LOGISTIC", [Tensor("float32", (1, 4096))], [Tensor("float32", (1, 4096))])
@@ -116,6 +127,82 @@ def test_predict_prices_each_operator(filled: tuple[Shell, Any]) -> None:
     low, high = said["interval_us"]
     assert low <= said["total_us"] <= high
     assert (said["complete"], said["unknown"]) == (True, {})
+
+
+def test_predict_offline_touches_no_device(filled: tuple[Shell, Any], tmp_path: Path) -> None:
+    shell, _ = filled
+    other = tmp_path / "other.tflite"
+    tensor = Tensor("float32", (1, 1000))
+    other.write_bytes(write_kernel(make_kernel("TANH", [tensor], [tensor])))
+    # No agent could be started.
+    offline = ("--offline", "--agent-python", "/absent/python")
+    said = shell.json("predict", other, *offline)
+    (operator,) = said["operators"]
+    assert (operator["origin"], operator["latency_us"] > 0) == ("analytic", True)
+    assert said["platform"]["threads"] == 1
+    assert set(said["shares"]) == {"measured", "analytic"}
+    assert "calibrated to" in said["told_by"]
+    text = shell.run("predict", other, *offline).stdout
+    assert "% analytic" in text
+    assert "told by" in text
+    known = shell.json("predict", shell.model, *offline)
+    assert [each["origin"] for each in known["operators"]] == ["measured"]
+
+
+def test_predict_offline_tells_energy_where_a_meter_did(shell: Shell, tmp_path: Path) -> None:
+    table = tmp_path / "metered.db"
+    phone = Platform("Pixel 6", "T", "X", "litert", "2", "0", "xnnpack", 1)
+    tensor = Tensor("float32", (1, 1000))
+    tanh = make_kernel("TANH", [tensor], [tensor])
+    with Store(table) as store:
+        null = NullResult((), Accepted(2.0, 0.01, 2))
+        times = tuple(
+            KernelResult(kernel, (), Accepted(us, 0.01, 2), nodes=1)
+            for kernel, us in ((LOGISTIC, 12.0), (tanh, 7.0))
+        )
+        store.record_batch(phone, BatchRecord(1.0, null=null, kernels=times))
+        # Three watts above half a watt of idle power, for a second each.
+        runs = [
+            EnergyRun("rapl", 500_000.0 + 3_000 * us, 1_000.0, 1_000, 500.0, 500.0, 0.01)
+            for us in (12.0, 2.0)
+        ]
+        record = BatchRecord(1.0, energy=(EnergyResult(LOGISTIC, runs[0]),), null_energy=runs[1])
+        store.record_batch(phone, record)
+    asked = ("predict", shell.model, "--offline", "--tables", table)
+    said = shell.json(*asked)
+    # Ten microseconds of its own, and two of the call.
+    assert said["energy_uj"] == {"measured": pytest.approx(36.0, rel=0.01)}
+    assert "energy 36.000 uJ above idle power: 100.0% measured" in shell.run(*asked).stdout
+    other = tmp_path / "tanh.tflite"
+    other.write_bytes(write_kernel(tanh))
+    told = shell.json("predict", other, "--offline", "--tables", table)["energy_uj"]
+    assert set(told) == {"measured", "analytic"}
+
+
+@pytest.mark.parametrize("how", [("--offline",), ("--device", "eyeriss")])
+def test_predict_with_nothing_measured_is_in_units_of_the_chip(
+    shell: Shell, tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    absent = tmp_path / "absent.db"
+    said = shell.json("predict", shell.model, *how, "--tables", absent)
+    assert (said["platform"], said["interval_us"]) == (None, None)
+    text = shell.run("predict", shell.model, *how, "--tables", absent).stdout
+    assert "on the Eyeriss chip" in text
+    assert "not measured" in text
+    assert not absent.exists()
+
+
+def test_predict_offline_asks_which_of_several_platforms(shell: Shell, tmp_path: Path) -> None:
+    table = tmp_path / "several.db"
+    phones = [Platform(f"Pixel {n}", "T", "X", "litert", "2", "0", "xnnpack", 1) for n in (6, 7)]
+    with Store(table) as store:
+        merge(store, [Row(each, LOGISTIC, 6.0, 0.1, 2.0, 1.0, "lab") for each in phones], 2.0)
+    asked = ("predict", shell.model, "--offline", "--tables", table)
+    refused = shell.run(*asked, code=USAGE).output
+    assert "holds 2 platforms" in refused
+    assert f"--platform {phones[1].key[:12]}" in refused
+    chosen = shell.json(*asked, "--platform", phones[1].key[:12])
+    assert chosen["platform"]["device_model"] == "Pixel 7"
 
 
 def test_predict_measures_nothing_on_request(shell: Shell) -> None:
@@ -369,6 +456,7 @@ def test_verify(shell: Shell) -> None:
         (["predict", "absent.tflite"], INPUT, "no file absent.tflite"),
         (["predict", __file__], INPUT, "test_tables.py: not a TensorFlow Lite model"),
         (["predict", "{model}", "--device", "toaster"], USAGE, "toaster"),
+        (["predict", "{model}", "--platform", "00"], USAGE, "--platform goes with --offline"),
         (["predict", "{model}", "--core-mask", "all"], USAGE, "core mask"),
         (["predict", "{model}", "--agent-python", "/absent/python"], DEVICE, "/absent/python"),
         (["measure"], USAGE, "MODELS"),

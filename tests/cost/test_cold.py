@@ -65,7 +65,7 @@ def record_hot(store: Store, platform: Platform, *kernels: Kernel) -> None:
 
 
 def record_cold(store: Store, platform: Platform, *kernels: Kernel, us: float = COLD_US) -> None:
-    results = tuple(ColdResult(k, 9, (), (), Accepted(us, 0.0, 2)) for k in kernels)
+    results = tuple(ColdResult(k, 9, (), Accepted(us, 0.0, 2)) for k in kernels)
     store.record_batch(platform, BatchRecord(wall_ms=1.0, cold=results))
 
 

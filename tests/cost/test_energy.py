@@ -135,7 +135,7 @@ def test_cold_weights_take_energy_for_as_long_as_they_take_time(
         store.record_fact(platform, name, value, {})
     record_us(store, platform, dict.fromkeys(layers, 10.0))
     meter(store, layers)
-    cold = tuple(ColdResult(layer, 9, (), (), Accepted(16.0, 0.0, 2)) for layer in layers)
+    cold = tuple(ColdResult(layer, 9, (), Accepted(16.0, 0.0, 2)) for layer in layers)
     store.record_batch(platform, BatchRecord(1.0, cold=cold))
     assert [cost["energy"].value for cost in priced(store, platform).price_each(layers)] == [
         pytest.approx(WATTS * 16.0, rel=0.01)

@@ -33,12 +33,25 @@ def test_loopback_is_accepted(text: str) -> None:
         "1.2.3:80",
         "unix:",
         "tcp://127.0.0.1:1",
-        "unix-abstract:name",
+        "unix-abstract:",
+        "unix-abstract:a/b",
+        "unix-abstract:" + "x" * 101,
     ],
 )
 def test_everything_else_is_refused(text: str) -> None:
     with pytest.raises(AddressError):
         Address.parse(text)
+
+
+def test_with_tls_every_address_is_accepted() -> None:
+    assert str(Address.parse("0.0.0.0:7070", tls=True)) == "0.0.0.0:7070"
+    with pytest.raises(AddressError, match="give --tls"):
+        Address.parse("0.0.0.0:7070")
+
+
+def test_an_abstract_socket() -> None:
+    address = Address.parse("unix-abstract:adapt-0f")
+    assert str(address) == str(address.bound(1)) == "unix-abstract:adapt-0f"
 
 
 def test_a_socket_in_a_private_folder(tmp_path: Path) -> None:

@@ -247,3 +247,19 @@ def test_a_private_token_file_serves(tmp_path: Path) -> None:
         assert b"127.0.0.1:" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def test_a_silent_host_ends_the_agent(start_agent: Callable[..., Any]) -> None:
+    agent = start_agent("--silence-seconds", "1.5")
+    for _ in range(6):
+        agent.process.stdin.write(b"\n")
+        agent.process.stdin.flush()
+        with pytest.raises(subprocess.TimeoutExpired):
+            agent.process.wait(0.3)
+    assert agent.process.wait(10) == 0
+
+
+def test_an_abstract_socket_serves_who_has_the_token(start_agent: Callable[..., Any]) -> None:
+    agent = start_agent(listen=f"unix-abstract:adapt-test-{os.getpid()}")
+    assert agent.stub.Describe(DESCRIBE, metadata=agent.metadata).identity.runtime
+    assert refused(lambda: agent.stub.Describe(DESCRIBE)) is grpc.StatusCode.UNAUTHENTICATED

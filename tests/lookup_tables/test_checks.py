@@ -30,7 +30,7 @@ def filled(store: Store, values: Any) -> Store:
     )
     store.record_batch(values.platform, values.batch(values.accepted(1, 10.1)))
     for us in (12.0, 12.5):
-        cold = ColdResult(values.kernel(1), 9, (), (), Accepted(us, 0.01, 2))
+        cold = ColdResult(values.kernel(1), 9, (), Accepted(us, 0.01, 2))
         store.record_batch(values.platform, BatchRecord(wall_ms=1.0, cold=(cold,)))
     store.record_fact(replace(values.platform, threads=2), "l2_bytes", 1024.0, {})
     run = EnergyRun("rapl", 9_000.0, 5.0, 100, 800.0, 820.0, 0.1)

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookup_tables import BatchRecord, EnergyResult, EnergyRun, Reason, Store
+from lookup_tables import (
+    Accepted,
+    BatchRecord,
+    ColdResult,
+    EnergyResult,
+    EnergyRun,
+    Reason,
+    Store,
+)
 from lookup_tables.exchange import (
     COLUMNS,
     ExchangeError,
@@ -123,7 +131,9 @@ def test_an_energy_comes_along(store: Store, other: Store, values: Any) -> None:
     text = text_of(export_rows(store))
     assert merge(other, read_text(text), NOW) == Imported(2, 0, 0)
     mine, theirs = store.entries(values.platform), other.entries(values.platform)
-    assert theirs[kernel] == replace(mine[kernel], batch=0, source="colleague")
+    # A row has one date, that of its time.
+    expected = replace(mine[kernel], energy_at=mine[kernel].measured_at)
+    assert theirs[kernel] == replace(expected, batch=0, source="colleague")
     assert theirs[kernel].energy_meter == "ina226 1-0040"
     assert (theirs[values.kernel(2)].energy_uj, theirs[values.kernel(2)].energy_meter) == (None, "")
     assert store.digest(values.platform) == other.digest(values.platform)
@@ -154,6 +164,30 @@ def test_energies_that_make_no_sense_are_refused(
     changed = line.removesuffix(",,,") + "," + ",".join(energy)
     with pytest.raises(ExchangeError, match=complaint):
         read_text(f"{head}\n{changed}\n")
+
+
+def test_a_cold_time_comes_along(store: Store, other: Store, values: Any) -> None:
+    store.record_batch(values.platform, values.batch(values.accepted(1, 10.0)))
+    cold = ColdResult(values.kernel(1), 9, (), (), Accepted(12.0, 0.01, 2))
+    store.record_batch(values.platform, BatchRecord(wall_ms=1.0, cold=(cold,)))
+    merge(other, read_text(text_of(export_rows(store))), NOW)
+    (entry,) = other.entries(values.platform).values()
+    assert (entry.cold_us, entry.cold_error, entry.source) == (12.0, 0.01, "colleague")
+    assert store.digest(values.platform) == other.digest(values.platform)
+    seen = history(other, values.platform, values.kernel(1))
+    assert [(o.cold, o.latency_us, o.answers) for o in seen] == [
+        (False, 9.5, True),
+        (True, 12.0, True),
+    ]
+    # What is measured here answers alone: a cold time of another device does not go with it.
+    other.record_batch(values.platform, values.batch(values.accepted(1, 10.0)))
+    assert [o.answers for o in history(other, values.platform, values.kernel(1))] == [
+        False,
+        False,
+        True,
+    ]
+    (entry,) = other.entries(values.platform).values()
+    assert entry.cold_us is None
 
 
 def test_a_null_time_of_others_is_not_subtracted_here(store: Store, values: Any, row: Row) -> None:

@@ -178,10 +178,10 @@ def test_only_faults_of_the_model_itself_are_poisonous() -> None:
     assert {r for r in Reason if r.poisonous} == {Reason.CRASHED, Reason.HUNG, Reason.REFUSED}
 
 
-def test_cold_time_is_what_each_further_copy_adds() -> None:
-    one, many = Accepted(12.0, 0.001, 5), Accepted(12.0 + 8 * 20.5, 0.002, 4)
-    cold = cold_time(one, many, 9, beside_us=0.5)
+def test_cold_time_is_what_each_copy_takes() -> None:
+    null, many = Accepted(0.5, 0.1, 5), Accepted(0.5 + 9 * 20.5, 0.002, 4)
+    cold = cold_time(many, 9, null, beside_us=0.5)
     assert cold.latency_us == pytest.approx(20.0)
-    assert cold.relative_error == pytest.approx((176 * 0.002 + 12 * 0.001) / 8 / 20)
+    assert cold.relative_error == pytest.approx((185 * 0.002 + 0.5 * 0.1) / 9 / 20)
     assert cold.windows_used == 4
-    assert cold_time(many, one, 9, beside_us=0.5).latency_us == MIN_KERNEL_US
+    assert cold_time(null, 9, many, beside_us=0.5).latency_us == MIN_KERNEL_US

@@ -212,7 +212,7 @@ def test_a_cold_time_without_a_hot_one_is_rejected(store: Store, values: Any) ->
 
 
 def test_crashing_copies_do_not_quarantine_the_kernel(store: Store, values: Any) -> None:
-    crash = ColdResult(values.kernel(16), 9, (), (), Rejected(Reason.CRASHED, "signal 9"))
+    crash = ColdResult(values.kernel(16), 9, (), Rejected(Reason.CRASHED, "signal 9"))
     for _ in range(STRIKES):
         store.record_batch(values.platform, BatchRecord(wall_ms=1.0, cold=(crash,)))
     assert store.quarantined(values.platform) == {}
@@ -237,5 +237,5 @@ def test_the_newest_fact_counts_and_the_digest_follows(store: Store, values: Any
 
 
 def cold_batch(kernel: Kernel, us: float) -> BatchRecord:
-    result = ColdResult(kernel, 9, (), (), Accepted(us, 0.01, 2), nodes=18, delegated=18)
+    result = ColdResult(kernel, 9, (), Accepted(us, 0.01, 2), nodes=18, delegated=18)
     return BatchRecord(wall_ms=1.0, cold=(result,))

@@ -95,7 +95,8 @@ def test_measurements_are_append_only(raw: sqlite3.Connection, table: str, state
         "INSERT INTO network_measurement VALUES (1, 1, ?, '[]', 1.0, 0.0, 1, 1)", ("a" * 64,)
     )
     times = "1.0, 0.0, 1.0, 1.0, 2.0"
-    raw.execute(f"INSERT INTO imported VALUES (1, 1, 1, 'colleague', {times}, 3.0, 0.0, 'rapl')")
+    more = "3.0, 0.0, 'rapl', 4.0, 0.0"
+    raw.execute(f"INSERT INTO imported VALUES (1, 1, 1, 'colleague', {times}, {more})")
     told = "'rapl', 2.0, 1.0, 1, 0.0, 0.0, 0.0"
     raw.execute(f"INSERT INTO null_energy VALUES (1, {told})")
     raw.execute(f"INSERT INTO energy_measurement VALUES (1, 1, 1, {told}, 0.5, 0.0, 1.5, 0.0)")

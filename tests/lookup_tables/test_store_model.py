@@ -55,14 +55,14 @@ def same(row: Row) -> tuple[object, ...]:
 
 
 COLD = st.lists(
-    st.builds(ColdResult, st.sampled_from(KERNELS), st.just(9), st.just(()), st.just(()), VERDICTS),
+    st.builds(ColdResult, st.sampled_from(KERNELS), st.just(9), st.just(()), VERDICTS),
     max_size=3,
     unique_by=lambda result: result.kernel,
 )
 # Few different ones, so that the same comes again.
 IMPORTS = st.lists(
     st.builds(
-        Row,
+        lambda *values, cold: Row(*values, *cold),
         st.sampled_from(PLATFORMS),
         st.sampled_from(KERNELS),
         st.sampled_from([1.0, 2.5, 1e6]),
@@ -70,6 +70,7 @@ IMPORTS = st.lists(
         st.sampled_from([0.25, 0.5]),
         st.sampled_from([0.0, 1e9, 2e9]),
         st.sampled_from(["alice", "bob"]),
+        cold=st.sampled_from([(None, None), (3.5, 0.01)]),
     ),
     max_size=4,
     unique_by=same,
@@ -119,7 +120,7 @@ class StoreModel(RuleBasedStateMachine):
             if where == platform
         }
         return {
-            kernel: (row.latency_us, row.null_us, None, row.source)
+            kernel: (row.latency_us, row.null_us, row.cold_us, row.source)
             for kernel, row in newest.items()
         } | own
 

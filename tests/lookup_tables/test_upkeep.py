@@ -84,7 +84,7 @@ def test_a_cold_time_has_a_date_of_its_own(store: Store, values: Any) -> None:
     store.record_batch(values.platform, values.batch(values.accepted(1, 10.0)))
     (entry,) = store.entries(values.platform).values()
     assert entry.cold_at is None
-    cold = ColdResult(values.kernel(1), 9, (), (), Accepted(14.0, 0.01, 2))
+    cold = ColdResult(values.kernel(1), 9, (), Accepted(14.0, 0.01, 2))
     store.record_batch(values.platform, BatchRecord(wall_ms=1.0, cold=(cold,)))
     (first,) = store.entries(values.platform).values()
     assert first.cold_at is not None

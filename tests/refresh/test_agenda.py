@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapt.cost.cold import CACHE_FACT
-from adapt.refresh.agenda import UNSURE_SHARE, Cause, Contents, Task, old_facts, plan
+from adapt.refresh.agenda import (
+    UNSURE_SHARE,
+    Cause,
+    Contents,
+    Task,
+    old_energies,
+    old_facts,
+    plan,
+)
 from adapt.tflite.ops import make_kernel
 from lookup_tables import Drift, Entry, Fact, Kernel, Tensor
 
@@ -165,3 +173,23 @@ def test_facts_grow_old_and_are_taken_over() -> None:
     own = Contents(facts={"old": Fact(1.0, NOW - 8 * DAY, {}), "new": Fact(1.0, NOW - DAY, {})})
     before = Contents(facts={"new": Fact(2.0, NOW - 90 * DAY, {}), "only": Fact(2.0, NOW, {})})
     assert sorted(old_facts(own, before, NOW, WEEK)) == ["old", "only"]
+
+
+def metered(days: float, meter: str = "rapl") -> Entry:
+    """A fresh time with an energy that was measured so many days ago."""
+    told = {"energy_uj": 5.0, "energy_error": 0.1, "energy_meter": meter}
+    return replace(FRESH, **told, energy_at=NOW - days * DAY)
+
+
+def test_energies_grow_old_and_drift_like_times() -> None:
+    own = Contents({A: metered(8), B: metered(3), C: metered(9, "odpm"), D: FRESH}, uses={A: 1})
+    assert list(old_energies(own, NOTHING, NOW, WEEK).items()) == [(A, "rapl"), (C, "odpm")]
+    drifted = replace(own, drifts=[drift(2, "FULLY_CONNECTED", "float32")])
+    assert list(old_energies(drifted, NOTHING, NOW, WEEK)) == [A, C, B]
+    assert list(old_energies(replace(own, quarantined={A}), NOTHING, NOW, WEEK)) == [C]
+
+
+def test_a_new_platform_takes_over_the_energies_in_use() -> None:
+    before = Contents({A: metered(1), B: metered(1), C: metered(1)}, uses={A: 1, B: 2})
+    assert list(old_energies(NOTHING, before, NOW, WEEK)) == [B, A]
+    assert list(old_energies(Contents({A: FRESH, B: metered(1)}), before, NOW, WEEK)) == [A]

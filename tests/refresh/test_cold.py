@@ -20,6 +20,7 @@ from lookup_tables.exchange import Row, merge
 
 MakeOutcome = Callable[..., Outcome]
 CACHE = 64 << 10
+NULL_US = 0.5
 SLICE_US = 0.05
 COLD_US = 25.0
 
@@ -29,8 +30,14 @@ def dense(units: int, dtype: str = "float32") -> Kernel:
     return make_kernel("FULLY_CONNECTED", operands, [Tensor(dtype, (1, units))])
 
 
-def models_of(kernel: Kernel, count: int) -> list[str]:
-    return [f"{kernel.key}.1", f"{kernel.key}.{count}"]
+def model_of(kernel: Kernel, count: int) -> str:
+    return f"{kernel.key}.{count}"
+
+
+def copy_times(device: Any, kernel: Kernel) -> None:
+    """Let copies of `kernel` take COLD_US each."""
+    count = copies(weight_bytes(kernel), CACHE)
+    device.times_us[model_of(kernel, count)] = NULL_US + count * (COLD_US + SLICE_US)
 
 
 @pytest.fixture
@@ -40,16 +47,14 @@ def layers(store: Store, device: Any, platform: Platform) -> list[Kernel]:
     measure_kernels(store, device, kernels)
     store.record_fact(platform, CACHE_FACT, CACHE, {})
     device.batches.clear()
-    one, many = models_of(slice_kernel("float32"), SLICE_COPIES)
-    device.times_us |= {one: 1.0, many: 1.0 + (SLICE_COPIES - 1) * SLICE_US}
+    slices = model_of(slice_kernel("float32"), SLICE_COPIES)
+    device.times_us[slices] = NULL_US + SLICE_COPIES * SLICE_US
     for kernel in kernels:
-        count = copies(weight_bytes(kernel), CACHE)
-        one, many = models_of(kernel, count)
-        device.times_us |= {one: 12.0, many: 12.0 + (count - 1) * (COLD_US + SLICE_US)}
+        copy_times(device, kernel)
     return kernels
 
 
-def test_each_further_copy_tells_the_cold_time(
+def test_each_copy_tells_the_cold_time(
     store: Store, device: Any, platform: Platform, layers: list[Kernel]
 ) -> None:
     hot = {kernel: entry.latency_us for kernel, entry in store.entries(platform).items()}
@@ -62,8 +67,11 @@ def test_each_further_copy_tells_the_cold_time(
     assert {kernel: entry.latency_us for kernel, entry in entries.items()} == hot
     assert all(0 < (entry.cold_error or 0) < 0.01 for entry in entries.values())
     (batch,) = device.batches
-    assert batch[:3] == ["null", *models_of(slice_kernel("float32"), SLICE_COPIES)]
-    assert batch[3:5] == models_of(layers[0], 8)
+    assert batch[:3] == [
+        "null",
+        model_of(slice_kernel("float32"), SLICE_COPIES),
+        model_of(layers[0], 8),
+    ]
 
 
 def test_nothing_to_do_asks_nobody_and_no_cache_is_an_error(store: Store, device: Any) -> None:
@@ -74,10 +82,10 @@ def test_nothing_to_do_asks_nobody_and_no_cache_is_an_error(store: Store, device
 
 
 def test_batches_are_bounded(store: Store, device: Any, layers: list[Kernel]) -> None:
-    device.limits = device.limits.__class__(5, 1 << 20, 1 << 21, 600_000, 1)
+    device.limits = device.limits.__class__(3, 1 << 20, 1 << 21, 600_000, 1)
     done = measure_cold(store, device, layers)
     assert set(done.measured) == set(layers)
-    assert [len(batch) for batch in device.batches] == [5] * 4
+    assert [len(batch) for batch in device.batches] == [3] * 4
 
 
 def test_copies_that_do_not_fit_are_given_up(
@@ -90,12 +98,11 @@ def test_copies_that_do_not_fit_are_given_up(
 
 
 @pytest.mark.parametrize(
-    ("which", "fault", "reason"),
+    ("fault", "reason"),
     [
-        (0, {"lows": (12.0, 13.0)}, Reason.UNSTEADY),
-        (1, {"lows": (200.0, 300.0)}, Reason.UNSTEADY),
-        (1, {"lows": (200.0, 200.0), "nodes": 15}, Reason.INVALID),
-        (1, {"status": Status.CRASHED}, Reason.CRASHED),
+        ({"lows": (200.0, 300.0)}, Reason.UNSTEADY),
+        ({"lows": (200.0, 200.0), "nodes": 15}, Reason.INVALID),
+        ({"status": Status.CRASHED}, Reason.CRASHED),
     ],
 )
 def test_a_kernel_that_keeps_failing_is_given_up_and_stays_in_the_table(
@@ -104,14 +111,13 @@ def test_a_kernel_that_keeps_failing_is_given_up_and_stays_in_the_table(
     platform: Platform,
     layers: list[Kernel],
     outcome: MakeOutcome,
-    which: int,
     fault: dict[str, Any],
     reason: Reason,
 ) -> None:
     bad = outcome(
         fault.get("status", Status.MEASURED), *fault.get("lows", ()), nodes=fault.get("nodes", 16)
     )
-    device.faults[models_of(layers[0], 8)[which]] = [bad] * MAX_ATTEMPTS
+    device.faults[model_of(layers[0], 8)] = [bad] * MAX_ATTEMPTS
     done = measure_cold(store, device, layers)
     assert set(done.measured) == set(layers[1:])
     assert {kernel: verdict.reason for kernel, verdict in done.failed.items()} == {
@@ -126,8 +132,8 @@ def test_a_kernel_that_keeps_failing_is_given_up_and_stays_in_the_table(
 def test_without_the_slices_the_batch_is_measured_again(
     store: Store, device: Any, layers: list[Kernel], outcome: MakeOutcome
 ) -> None:
-    _, many = models_of(slice_kernel("float32"), SLICE_COPIES)
-    device.faults[many] = [outcome(Status.NOT_CONVERGED, 1.0, 2.0)]
+    slices = model_of(slice_kernel("float32"), SLICE_COPIES)
+    device.faults[slices] = [outcome(Status.NOT_CONVERGED, 1.0, 2.0)]
     done = measure_cold(store, device, layers)
     assert set(done.measured) == set(layers)
     assert done.batches == 2
@@ -136,7 +142,7 @@ def test_without_the_slices_the_batch_is_measured_again(
 def test_kernels_whose_turn_did_not_come_wait(
     store: Store, device: Any, layers: list[Kernel], outcome: MakeOutcome
 ) -> None:
-    device.faults[models_of(layers[2], 6)[1]] = [outcome(Status.NOT_STARTED)] * 2
+    device.faults[model_of(layers[2], 6)] = [outcome(Status.NOT_STARTED)] * 2
     done = measure_cold(store, device, layers)
     assert set(done.measured) == set(layers)
     assert done.batches == 3
@@ -169,9 +175,7 @@ def test_what_only_an_import_knows_is_measured_hot_first(
     store: Store, device: Any, platform: Platform, layers: list[Kernel]
 ) -> None:
     stranger = dense(128)
-    count = copies(weight_bytes(stranger), CACHE)
-    one, many = models_of(stranger, count)
-    device.times_us |= {one: 12.0, many: 12.0 + (count - 1) * (COLD_US + SLICE_US)}
+    copy_times(device, stranger)
     row = Row(platform, stranger, 9.0, 0.01, 0.5, 1.0, source="colleague")
     merge(store, [row], now=2.0)
     done = measure_missing(store, device, Missing(cold=[stranger]))
@@ -184,7 +188,7 @@ def test_where_no_cold_time_can_be_had_the_hot_one_stands(
     store: Store, device: Any, platform: Platform, layers: list[Kernel], outcome: MakeOutcome
 ) -> None:
     bad = outcome(Status.CRASHED)
-    device.faults[models_of(layers[0], 8)[1]] = [bad] * MAX_ATTEMPTS
+    device.faults[model_of(layers[0], 8)] = [bad] * MAX_ATTEMPTS
     with pytest.raises(Missing) as asked:
         TableLatency(store, platform).price(layers)
     failed = measure_missing(store, device, asked.value).failed

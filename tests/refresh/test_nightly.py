@@ -11,8 +11,15 @@ import pytest
 
 from adapt.cost.cold import CACHE_FACT, copies
 from adapt.errors import DeviceError
-from adapt.fleet.device import MeasureOptions, Outcome, Status
-from adapt.refresh import Night, PlatformNight, measure_cold, measure_kernels, refresh_tables
+from adapt.fleet.device import EnergyOutcome, EnergyStatus, MeasureOptions, Meter, Outcome, Status
+from adapt.refresh import (
+    Night,
+    PlatformNight,
+    measure_cold,
+    measure_energy,
+    measure_kernels,
+    refresh_tables,
+)
 from adapt.refresh.agenda import Cause
 from adapt.refresh.nightly import CONFIRMATION_PAUSE_S
 from adapt.refresh.sentinels import SENTINELS
@@ -319,11 +326,10 @@ def cold_nights(nights: Nights) -> Nights:
     options = MeasureOptions(backend="builtin")
     nights.platform = device.platform("builtin", 1, 0)
     store.record_fact(nights.platform, CACHE_FACT, 65_536.0, {})
-    one = f"{slice_kernel('float32').key}.1"
-    device.times_us |= {one: 1.0, one[:-1] + "33": 2.6}
+    device.times_us[f"{slice_kernel('float32').key}.33"] = 2.1
     for kernel in LAYERS:
         count = copies(weight_bytes(kernel), 65_536.0)
-        device.times_us |= {f"{kernel.key}.1": 12.0, f"{kernel.key}.{count}": 12.0 * count}
+        device.times_us[f"{kernel.key}.{count}"] = 0.5 + 12.0 * count
     measure_kernels(store, device, LAYERS, options=options)
     measure_cold(store, device, LAYERS, options=options)
     nights.wait(DAY)
@@ -380,3 +386,69 @@ def test_old_facts_are_learnt_anew(cold_nights: Nights, outcome: MakeOutcome) ->
     nights.device.faults.clear()
     assert nights.refresh().fresh
     assert nights.store.facts(nights.platform)[CACHE_FACT].learnt_at > old.learnt_at
+
+
+METERED = KERNELS[:8]
+
+
+@pytest.fixture
+def old_energies(nights: Nights) -> Nights:
+    """The energies of some kernels are out of date, and all times."""
+    nights.device.meters = (Meter("rapl", "processor package-0"),)
+    measure_energy(nights.store, nights.device, METERED)
+    nights.wait(8 * DAY)
+    return nights
+
+
+def energies_since(nights: Nights, seconds: float) -> int:
+    """Energies that were measured in the last `seconds`."""
+    entries = nights.store.entries(nights.platform, METERED).values()
+    assert all(entry.energy_uj for entry in entries)
+    return sum((entry.energy_at or 0.0) > nights.now - seconds for entry in entries)
+
+
+def test_old_energies_are_measured_anew_after_all_times(old_energies: Nights) -> None:
+    nights = old_energies
+    night = nights.only()
+    assert (night.fresh, night.left, night.metering.measured) == (True, 0, len(METERED))
+    assert energies_since(nights, DAY) == len(METERED)
+    asked = [set(batch) for batch in nights.device.batches]
+    metered = {kernel.key for kernel in METERED}
+    assert set.union(*asked[-2:]) == metered | {"null"}
+    nights.wait(DAY)
+    assert nights.only().metering.measured == 0
+
+
+def test_without_a_meter_energies_are_left_alone(old_energies: Nights) -> None:
+    old_energies.device.meters = ()
+    night = old_energies.only()
+    assert (night.fresh, night.metering.alone, night.metering.left) == (True, len(METERED), 0)
+    assert night.metering.why == "simulated has no energy meter that can be read"
+    assert energies_since(old_energies, DAY) == 0
+
+
+def test_energies_of_another_meter_are_left_alone(old_energies: Nights) -> None:
+    old_energies.device.meters = (Meter("odpm", "rails"), Meter("rapl", "processor package-0"))
+    metering = old_energies.only().metering
+    assert (metering.measured, metering.alone) == (0, len(METERED))
+    assert metering.why == "simulated measures by odpm, which did not tell them"
+
+
+def test_a_charger_leaves_the_rest_alone(old_energies: Nights) -> None:
+    charging = EnergyOutcome(EnergyStatus.CHARGING, "usb supplies power", None)
+    old_energies.device.energies["null"] = [charging]
+    night = old_energies.only()
+    assert (night.fresh, night.metering.alone) == (True, len(METERED))
+    assert "usb supplies power" in night.metering.why
+
+
+def test_no_time_for_energies(old_energies: Nights) -> None:
+    night = old_energies.only(time_limit_s=60)
+    assert (night.left, night.fresh, night.metering.left) == (0, False, len(METERED))
+
+
+def test_an_energy_that_is_never_steady_is_left(old_energies: Nights) -> None:
+    unsteady = EnergyOutcome(EnergyStatus.UNSTEADY, "idle power moved", None)
+    old_energies.device.energies[METERED[0].key] = [unsteady] * 99
+    metering = old_energies.only().metering
+    assert (metering.measured, metering.left) == (len(METERED) - 1, 1)

@@ -65,7 +65,10 @@ def test_every_option_comes_back(request_of: Make) -> None:
         energy="eyeriss",
         agent_python=Path("/opt/agent/bin/python"),
         backend="builtin",
+        binary=Path("/opt/benchmark_model"),
+        binary_flags=["use_gpu=true"],
         device_threads=4,
+        cores="little",
         core_mask=0xF0,
         seed=5,
         tables=Path("/var/tables.db"),
@@ -76,9 +79,11 @@ def test_every_option_comes_back(request_of: Make) -> None:
     assert given.pop("budgets") == tuple(request.budget)
     assert given.pop("compare") == tuple(request.compare)
     assert given.pop("core_mask") == str(request.core_mask)
+    assert given.pop("binary_flags") == tuple(request.binary_flags)
     for name, value in given.items():
         assert value == getattr(settings if hasattr(settings, name) else request, name), name
     unnamed = {"model", "model_sha256", "budget", "compare", "core_mask", "settings", "directory"}
+    unnamed |= {"binary_flags"}
     # Left at their defaults above.
     unnamed |= {"method", "device"}
     assert given.keys() == (JobRequest.model_fields.keys() - unnamed) | Settings.model_fields.keys()

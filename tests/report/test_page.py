@@ -234,13 +234,39 @@ def _two_limits(request_of: Make, result_of: Make, *_: Make) -> Any:
     return request, result_of(limits={"latency": 10.0, "macs": 2e6})
 
 
+def _no_device(request_of: Make, result_of: Make, *_: Make) -> Any:
+    told = "analytic: by the model"
+    networks = [
+        each.model_copy(
+            update={
+                "measured": None,
+                "cost": {
+                    **each.cost,
+                    "latency": {"analytic": 50 * scale},
+                    "energy": {"analytic": 80 * scale},
+                },
+            }
+        )
+        for each, scale in zip(result_of().networks, (1.0, 0.5, 0.5), strict=True)
+    ]
+    result = result_of(
+        platform="a chip, by its model",
+        told_by={"latency": told, "energy": told},
+        networks=networks,
+        limits={"energy": 44.0},
+        kernels_measured=0,
+    )
+    return request_of(budget=["energy=55%"], device="eyeriss"), result
+
+
 @pytest.mark.parametrize(
     ("job", "expected"),
     [
         (_only_uniform, "Budget met, as counted"),
         (_no_history, "Budget met, as measured on the device"),
         (_nothing_known, "Budget not verified"),
-        (_energy, "Budget met, as predicted"),
+        (_energy, "Budget met, as told by an analytic model"),
+        (_no_device, "Budget met, as told by an analytic model"),
         (_two_limits, "Budget missed"),
     ],
 )
@@ -288,3 +314,15 @@ def test_nothing_is_drawn_before_there_is_a_report() -> None:
         "assert not {'adapt.drawing', 'adapt.report.plots'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_job_with_no_device_says_so_throughout(request_of: Make, result_of: Make) -> None:
+    page = render_report(*_no_device(request_of, result_of))
+    assert "Nothing was measured: on a chip, by its model, the adapted network takes" in page
+    assert "25 \N{MICRO SIGN}s, 50.0% of the original" in page
+    assert "40 \N{MICRO SIGN}J, 50.0% of the original" in page
+    assert "Latency, modelled" in page
+    assert "100.0% analytic" in page
+    assert page.count("analytic: by the model") == 2
+    for claim in ("measured on the device", "timed side by side", "Kernels measured"):
+        assert claim not in page

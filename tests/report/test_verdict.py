@@ -70,14 +70,30 @@ def test_counts_are_held_against_the_resolved_limit(request_of: Make, result_of:
     assert (check.evidence, check.outcome) == (Evidence.COUNTED, Outcome.MET)
 
 
-def test_a_resource_only_the_search_knows_is_predicted(
+def test_a_resource_only_the_search_knows_is_modelled(
     request_of: Make, result_of: Make, iteration_of: Make
 ) -> None:
     last = iteration_of(0, "", {"conv2d": 8}, 1.0)
     last = last.model_copy(update={"cost": {"energy": {"analytic": 70.0}}})
     result = result_of(limits={"energy": 60.0}, history=[last])
     (check,) = check_limits(request_of(budget=["energy=60uJ"]), result)
-    assert (check.evidence, check.outcome) == (Evidence.PREDICTED, Outcome.MISSED)
+    assert (check.evidence, check.outcome) == (Evidence.MODELLED, Outcome.MISSED)
+
+
+def test_what_is_measured_in_part_is_predicted(request_of: Make, result_of: Make) -> None:
+    mixed = {"energy": {"measured": 20.0, "analytic": 30.0}}
+    networks = [each.model_copy(update={"cost": mixed}) for each in result_of().networks]
+    result = result_of(limits={"energy": 60.0}, networks=networks)
+    (check,) = check_limits(request_of(budget=["energy=60uJ"]), result)
+    assert (check.evidence, check.outcome) == (Evidence.PREDICTED, Outcome.MET)
+
+
+def test_a_latency_that_nobody_measured_is_modelled(request_of: Make, result_of: Make) -> None:
+    modelled = {"measured": None, "cost": {"latency": {"analytic": 12.0}}}
+    networks = [each.model_copy(update=modelled) for each in result_of().networks]
+    (check,) = check_limits(request_of(), result_of(networks=networks))
+    assert (check.value, check.allowed) == (12.0, 12.5)
+    assert (check.evidence, check.outcome) == (Evidence.MODELLED, Outcome.MET)
 
 
 def test_a_resource_that_nobody_knows_is_unknown(request_of: Make, result_of: Make) -> None:

@@ -1,22 +1,29 @@
 """How fast and how repeatably the local agent measures kernels.
 
-    python tools/bench/agent.py [MODEL.tflite ...] [--agents 3] [--window-us 5000] [--target 0.005]
+    python tools/bench/agent.py [MODEL.tflite ...] [--agents 3] [--window-us 3000] [--target 0.01]
 
 Takes the kernels of the models, or those of the bundled network at three widths, and measures them
 all in one batch by each of several agents, one after the other. Prints a line an agent, then the
-spread of each kernel's time between agents.
+spread of each kernel's time between agents. Last, an empty table is filled with those kernels
+whose weights may have left the cache, with warm caches and with cold ones: entries a second,
+storing them included.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapt.cost.cold import turns_cold
+from adapt.cost.table import open_table
 from adapt.fleet.device import MeasureOptions, ModelFile, Status
 from adapt.fleet.local import LocalDevice
+from adapt.refresh import learn_cache, measure_cold, measure_kernels
+from adapt.tflite.quantities import weight_bytes
 from adapt.tflite.reader import read_kernels
 from adapt.tflite.writer import null_kernel, write_kernel
 from lookup_tables.kernel import Kernel
@@ -42,6 +49,27 @@ def measure(models: Sequence[ModelFile], options: MeasureOptions) -> dict[str, f
         f" {len(accepted)} accepted; {statistics.mean(windows):.1f} windows a kernel"
     )
     return accepted
+
+
+def fill_table(kernels: Sequence[Kernel], options: MeasureOptions) -> None:
+    """Measure the hot and cold times of `kernels` into an empty table, and print how fast."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalDevice() as device,
+        open_table(Path(folder) / "tables.db") as store,
+    ):
+        cache = learn_cache(store, device).value
+        weighted = [kernel for kernel in kernels if turns_cold(weight_bytes(kernel), cache)]
+        begin = time.perf_counter()
+        hot = measure_kernels(store, device, weighted, options=options).measured
+        between = time.perf_counter()
+        cold = measure_cold(store, device, weighted, options=options).measured
+        end = time.perf_counter()
+    print(
+        f"empty table: {len(hot)} hot entries at {len(hot) / (between - begin):.1f}/s,"
+        f" {len(cold)} cold times at {len(cold) / (end - between):.1f}/s,"
+        f" {len(cold) / (end - begin):.1f} entries/s with both"
+    )
 
 
 def bundled_kernels() -> list[Kernel]:
@@ -83,6 +111,7 @@ def main() -> None:
         f" {statistics.median(spreads):.2%}, p95 {spreads[int(0.95 * (len(spreads) - 1))]:.2%},"
         f" largest {spreads[-1]:.2%}; null op {runs[0].get(null_kernel().key, 0):.2f} us"
     )
+    fill_table(list(kernels.values()), options)
 
 
 if __name__ == "__main__":

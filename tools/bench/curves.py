@@ -1,21 +1,23 @@
 """How well a table of few measurements prices networks that nobody measured.
 
-    python tools/bench/curves.py [--model NAME] [--dtype int8] [--asked N] [--tested N]
+    python tools/bench/curves.py [--models NAME ...] [--dtypes TYPE ...] [--asked N] [--tested N]
                                  [--max-error SHARE] [--time-limit SECONDS]
 
-From an empty table, kernels are measured until N random versions of a network are known within the
-error asked for. Then other random versions are priced and measured whole, and so are all their
-kernels. Prints the seconds and the entries that it took, the errors of whole networks, those of
-single kernels beside linear interpolation through the same entries, and how often the truth was
-within the expected error, by operator: nine times in ten is what is promised.
+For each model and type, from an empty table, kernels are measured until N random versions of the
+network are known within the error asked for. Then other random versions are priced and measured
+whole, and so are all their kernels. Prints the seconds and the entries that it took, the errors of
+whole networks, those of single kernels beside linear interpolation through the same entries, and
+how often the truth was within the expected error, by operator: nine times in ten is what is
+promised. At the end the errors of all networks together.
 """
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import math
 import statistics
 import tempfile
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,9 +36,11 @@ from adapt.network.export import to_tflite
 from adapt.network.load import Network
 from adapt.network.shrink import slice_weights
 from adapt.refresh import fill, measure_missing, measure_networks
-from lookup_tables import Kernel, Platform, Store
+from lookup_tables import Entry, Kernel, Platform, Store
 from lookup_tables.curves import Estimate
 from lookup_tables.families import Family, member
+
+MODELS = ("mobilenet_v2-224", "mobilenet_v1-0.5-128")
 
 # Networks measured side by side: their ratio holds on a machine that drifts.
 TOGETHER = 4
@@ -96,13 +100,18 @@ def price(store: Store, platform: Platform, tested: Sequence[Case]) -> list[Pric
     return priced
 
 
-def whole(store: Store, device: LocalDevice, priced: Sequence[Priced]) -> list[float]:
-    """Microseconds of whole networks, measured."""
+def whole(
+    store: Store, device: LocalDevice, priced: Sequence[Priced], unpruned: bytes
+) -> tuple[list[float], list[float]]:
+    """Microseconds of whole networks, measured, and of the unpruned one beside each of them."""
     found: list[float] = []
+    beside: list[float] = []
     for first in range(0, len(priced), TOGETHER):
         contents = [each.case.content for each in priced[first : first + TOGETHER]]
-        found += [each.latency_us for each in measure_networks(store, device, contents)]
-    return found
+        base, *rest = measure_networks(store, device, [unpruned, *contents])
+        found += [each.latency_us for each in rest]
+        beside += [base.latency_us] * len(rest)
+    return found, beside
 
 
 def measure_all(
@@ -121,12 +130,10 @@ def measure_all(
     return table
 
 
-def linear(
-    known: Mapping[Kernel, tuple[float, float]], wanted: Sequence[Kernel]
-) -> dict[Kernel, float]:
+def linear(known: Mapping[Kernel, float], wanted: Sequence[Kernel]) -> dict[Kernel, float]:
     """Piecewise linear interpolation over channels, the nearest entry outside."""
     points: dict[Family, dict[tuple[int, ...], float]] = defaultdict(dict)
-    for kernel, (value, _) in known.items():
+    for kernel, value in known.items():
         if (place := member(kernel)) is not None:
             points[place.family][place.channels] = value
     found = {}
@@ -208,75 +215,136 @@ def report_networks(
     print(f"within the expected error of the sum of their kernels: {statistics.fmean(within):.0%}")
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", choices=PRUNABLE, default="mobilenet_v2-224")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32")
-    parser.add_argument("--asked", type=int, default=20, help="versions to be known")
-    parser.add_argument("--tested", type=int, default=16, help="other versions to price")
-    parser.add_argument("--max-error", type=float, default=0.03, help="share of the latency")
-    parser.add_argument("--time-limit", type=float, default=180, help="seconds of measuring")
-    options = parser.parse_args()
-    model = prunable(options.model)
-    calibration = samples(model) if options.dtype == "int8" else None
+def report_again(
+    quantity: Quantity, guesses: Mapping[Kernel, Estimate], truth: Mapping[Kernel, float]
+) -> None:
+    """Print how far the entries themselves moved until all kernels were measured again."""
+    moved = [truth[k] / guesses[k].value - 1 for k in guesses if k in truth and guesses[k].measured]
+    if moved:
+        sizes = sorted(map(abs, moved))
+        print(
+            f"{quantity:4} measured again {len(sizes):11} kernels: median {_at(sizes, 0.5):6.2%},"
+            f" p90 {_at(sizes, 0.9):6.2%}, p95 {_at(sizes, 0.95):6.2%},"
+            f" mean {statistics.fmean(moved):+6.2%}"
+        )
+
+
+@dataclass(frozen=True)
+class Values:
+    """What the entries said before the tested versions were measured.
+
+    `guesses` and `lines` by quantity: of curves, and of linear interpolation.
+    """
+
+    guesses: Mapping[Quantity, Mapping[Kernel, Estimate]]
+    lines: Mapping[Quantity, Mapping[Kernel, float]]
+
+    @classmethod
+    def read(cls, store: Store, platform: Platform, kernels: Sequence[Kernel]) -> Values:
+        """Of `kernels`, from all entries of `platform`."""
+        curves = Interpolation.read(store, platform).curves
+        known = _times(store.entries(platform))
+        return cls(
+            {quantity: curves[quantity].estimates(kernels) for quantity in Quantity},
+            {quantity: linear(known[quantity], kernels) for quantity in Quantity},
+        )
+
+
+def _times(entries: Mapping[Kernel, Entry]) -> dict[Quantity, dict[Kernel, float]]:
+    """Microseconds by quantity and kernel."""
+    return {
+        Quantity.HOT: {kernel: entry.latency_us for kernel, entry in entries.items()},
+        Quantity.COLD: {k: entry.cold_us for k, entry in entries.items() if entry.cold_us},
+    }
+
+
+def fill_table(
+    store: Store, device: LocalDevice, wanted: Sequence[Sequence[Kernel]], options: Namespace
+) -> None:
+    """Measure until `wanted` is known, and print what it took."""
+    filled = fill(
+        store, device, wanted, max_error=options.max_error, time_limit_s=options.time_limit
+    )
+    platform = device.platform("xnnpack", 1, 0)
+    counts, known = store.counts(platform), sorted(filled.errors)
+    kernels = {kernel for each in wanted for kernel in each}
+    print(
+        f"{filled.seconds:.0f} s, {counts.entries} entries for {len(kernels)} kernels of"
+        f" {len(wanted)} networks, known within {known[len(known) // 2]:.1%} (median) and"
+        f" {known[-1]:.1%} (most)"
+    )
+    for name, fact in store.facts(platform).items():
+        print(f"  {name}: {fact.value:g}")
+
+
+def test(name: str, dtype: str, options: Namespace) -> tuple[list[Error], list[Error]]:
+    """Fill a table for one network, price other versions of it, measure them and print.
+
+    Returns the errors of prices, and those of linear interpolation.
+    """
+    print(f"== {name} {dtype}")
+    model = prunable(name)
+    calibration = samples(model) if dtype == "int8" else None
     network = Network(model, quantized_samples=calibration)
-    wanted, tested = asked(network, options.asked), cases(network, options.dtype, options.tested)
+    wanted, tested = asked(network, options.asked), cases(network, dtype, options.tested)
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalDevice() as device,
         open_table(Path(folder) / "tables.db") as store,
     ):
         platform = device.platform("xnnpack", 1, 0)
-        filled = fill(
-            store, device, wanted, max_error=options.max_error, time_limit_s=options.time_limit
-        )
-        counts, known = store.counts(platform), sorted(filled.errors)
-        kernels = {kernel for each in wanted for kernel in each}
-        print(
-            f"{options.model} {options.dtype}: {filled.seconds:.0f} s, {counts.entries} entries for"
-            f" {len(kernels)} kernels of {len(wanted)} networks, known within"
-            f" {known[len(known) // 2]:.1%} (median) and {known[-1]:.1%} (most)"
-        )
-        for name, fact in store.facts(platform).items():
-            print(f"  {name}: {fact.value:g}")
+        fill_table(store, device, wanted, options)
         priced = price(store, platform, tested)
-        curves = Interpolation.read(store, platform).curves
-        everything = list(dict.fromkeys(k for each in priced for k in each.case.kernels))
-        guesses = {q: curves[q].estimates(everything) for q in Quantity}
-        entries = store.entries(platform)
-        lines = {
-            Quantity.HOT: linear({k: (e.latency_us, 0) for k, e in entries.items()}, everything),
-            Quantity.COLD: linear(
-                {k: (e.cold_us, 0) for k, e in entries.items() if e.cold_us}, everything
-            ),
-        }
         if len(priced) < 2:
             raise SystemExit("too few of the tested versions have a price; ask about more")
-        measured = whole(store, device, priced)
+        everything = list(dict.fromkeys(k for each in priced for k in each.case.kernels))
+        values = Values.read(store, platform, everything)
+        base_us = TableLatency(store, platform, max_error=math.inf).price(network.kernels({}))
+        base = to_tflite(network.shrunk({}, network.weights), calibration)
+        measured, beside = whole(store, device, priced, base)
         table = measure_all(store, device, platform, [each.case for each in priced])
         known = [not table.answers(each.case.kernels)[1] for each in priced]
-        measured = [us for us, there in zip(measured, known, strict=True) if there]
-        priced = [each for each, there in zip(priced, known, strict=True) if there]
+        measured, beside, priced = (
+            list(itertools.compress(each, known)) for each in (measured, beside, priced)
+        )
         exact = [table.price(each.case.kernels)["latency"].value for each in priced]
-        report_networks(priced, measured, exact)
-        entries = store.entries(platform, everything)
-        straight = [
-            table.call.latency_us
-            + sum(lines[Quantity.HOT].get(k, entries[k].latency_us) for k in each.case.kernels)
-            for each in priced
-        ]
-        errors = [
-            Error(each.case.name, us, guess)
-            for each, us, guess in zip(priced, measured, straight, strict=True)
-        ]
-        print(f"linear interpolation of hot times against measured, {summary(errors)}")
-        truth = {
-            Quantity.HOT: {k: e.latency_us for k, e in entries.items()},
-            Quantity.COLD: {k: e.cold_us for k, e in entries.items() if e.cold_us},
-        }
-        for quantity in Quantity:
-            report_kernels(quantity, guesses[quantity], lines[quantity], truth[quantity])
+        truth = _times(store.entries(platform, everything))
+        overhead = table.call.latency_us
+    report_networks(priced, measured, exact)
+    straight = [
+        overhead
+        + sum(values.lines[Quantity.HOT].get(k, truth[Quantity.HOT][k]) for k in each.case.kernels)
+        for each in priced
+    ]
+    names = [f"{name} {dtype} {each.case.name}" for each in priced]
+    lines = [Error(*each) for each in zip(names, measured, straight, strict=True)]
+    print(f"linear interpolation of hot times against measured, {summary(lines)}")
+    for quantity in Quantity:
+        guesses = values.guesses[quantity]
+        report_kernels(quantity, guesses, values.lines[quantity], truth[quantity])
+        report_again(quantity, guesses, truth[quantity])
+    prices = [each.latency_us for each in priced]
+    shares = [price / base_us["latency"].value for price in prices]
+    truths = [us / base for us, base in zip(measured, beside, strict=True)]
+    relative = [Error(*each) for each in zip(names, truths, shares, strict=True)]
+    print(f"share of the unpruned network's latency against measured, {summary(relative)}")
+    return [Error(*each) for each in zip(names, measured, prices, strict=True)], lines
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=PRUNABLE, default=MODELS)
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
+    parser.add_argument("--asked", type=int, default=20, help="versions to be known")
+    parser.add_argument("--tested", type=int, default=16, help="other versions to price")
+    parser.add_argument("--max-error", type=float, default=0.03, help="share of the latency")
+    parser.add_argument("--time-limit", type=float, default=180, help="seconds of measuring")
+    options = parser.parse_args()
+    runs = [test(name, dtype, options) for name in options.models for dtype in options.dtypes]
+    print("== all")
+    print(f"interpolated against measured, {summary([e for prices, _ in runs for e in prices])}")
+    print(f"linear interpolation, {summary([error for _, lines in runs for error in lines])}")
 
 
 if __name__ == "__main__":

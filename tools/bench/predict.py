@@ -30,6 +30,7 @@ from support.statistics import Error, ranks_agree, summary
 
 from adapt.cost.base import Missing
 from adapt.cost.cold import CACHE_FACT
+from adapt.cost.interval import half_interval_us
 from adapt.cost.table import TableLatency, open_table
 from adapt.errors import DeviceError
 from adapt.fleet.local import LocalDevice
@@ -182,7 +183,22 @@ def compare(store: Store, device: LocalDevice, cases: Sequence[Case], out: Path)
         short = [abs(v.predicted - v.measured) for v in values if v.measured < SHORT_US]
         if short:
             print(f"{'':12} {len(short)} below {SHORT_US} us: off by at most {max(short):.2f} us")
+    print(
+        f"90 % interval of the table: {_coverage(table, errors['table'], measured):.1%} within it"
+    )
     out.write_text(json.dumps({n: [vars(e) for e in v] for n, v in errors.items()}, indent=1))
+
+
+def _coverage(table: TableLatency, errors: Sequence[Error], measured: Sequence[Whole]) -> float:
+    """Share of the networks, of which `errors` are, whose time lies in the stated interval."""
+    call_error = table.call.latency_us * table.call.relative_error
+    halves = []
+    for error, each in zip(errors, measured, strict=True):
+        answers = table.answers(each.case.kernels)[0]
+        parts = [(k, a) for k, a in zip(each.case.kernels, answers, strict=True) if a is not None]
+        halves.append(half_interval_us(error.predicted, call_error, parts))
+    pairs = zip(errors, halves, strict=True)
+    return statistics.fmean(abs(e.predicted - e.measured) <= half for e, half in pairs)
 
 
 def _spread(measured: Sequence[Whole]) -> str:

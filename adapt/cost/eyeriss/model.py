@@ -1,4 +1,4 @@
-"""The Eyeriss model as a cost model: energy of networks with no device and no table."""
+"""The Eyeriss model as a cost model: energy and time of networks with no device and no table."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from adapt.cost.eyeriss.kernels import is_counted, is_uncounted_work, kernel_lay
 from adapt.errors import UsageError
 from lookup_tables.kernel import Kernel
 
-__all__ = ["EyerissEnergy"]
+__all__ = ["EyerissCost"]
 
 
-class EyerissEnergy:
-    """Energy of one inference on the accelerator; all of it `analytic`.
+class EyerissCost:
+    """Energy and time of one inference on the accelerator; all of it `analytic`.
 
     Convolutions and dense layers alone are counted, without zeros, and layers are kept, so a
     network that differs from the last in one layer costs one search. Raises UsageError for kernels
     that multiply and add in ways that the model does not know.
     """
 
-    resources: frozenset[str] = frozenset({"energy"})
+    resources: frozenset[str] = frozenset({"latency", "energy"})
 
     def __init__(self, hardware: Hardware | None = None, settings: Settings | None = None) -> None:
         """Without `hardware`, the chip; it must know its picojoules of a MAC."""
@@ -34,22 +34,30 @@ class EyerissEnergy:
         self._uj_per_mac = self._hardware.pj_per_mac * 1e-6
 
     def price(self, kernels: Sequence[Kernel]) -> Cost:
-        """Microjoules of the network."""
-        return Cost({"energy": Amount.total(self._amount(kernel) for kernel in kernels)})
+        """Microseconds and microjoules of the network."""
+        parts = self.price_each(kernels)
+        return Cost({name: Amount.total(part[name] for part in parts) for name in self.resources})
 
     def price_each(self, kernels: Sequence[Kernel]) -> list[Cost]:
-        """Microjoules of each kernel."""
-        return [Cost({"energy": self._amount(kernel)}) for kernel in kernels]
+        """Microseconds and microjoules of each kernel."""
+        return [self._cost(kernel) for kernel in kernels]
 
-    def _amount(self, kernel: Kernel) -> Amount:
+    def _cost(self, kernel: Kernel) -> Cost:
         if is_uncounted_work(kernel):
             raise UsageError(
                 f"the Eyeriss model does not know how {kernel.op} is mapped",
-                "It prices networks of convolutions and dense layers; budget macs or latency.",
+                "It prices networks of convolutions and dense layers; budget macs, or latency on a"
+                " device.",
             )
-        energy = 0.0
+        latency_us = energy_uj = 0.0
         if is_counted(kernel):
             # One name for all, so that equal layers are looked up as such.
             layer = kernel_layer(kernel, kernel.op)
-            energy = estimate_layer(layer, self._hardware, self._settings).total
-        return Amount.of(Origin.ANALYTIC, energy * self._uj_per_mac)
+            found = estimate_layer(layer, self._hardware, self._settings)
+            latency_us, energy_uj = found.latency_us, found.total * self._uj_per_mac
+        return Cost(
+            {
+                "latency": Amount.of(Origin.ANALYTIC, latency_us),
+                "energy": Amount.of(Origin.ANALYTIC, energy_uj),
+            }
+        )

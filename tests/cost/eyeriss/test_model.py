@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapt.cost import EyerissEnergy, Origin
+from adapt.cost import EyerissCost, Origin
 from adapt.cost.eyeriss import Settings, estimate, estimate_layer, load_hardware
 from adapt.cost.eyeriss.kernels import kernel_layer
 from adapt.cost.eyeriss.shape_lists import read_built_in
@@ -24,7 +24,7 @@ def dense(units: int, inputs: int = 64) -> Kernel:
 def test_it_prices_what_the_estimate_says() -> None:
     kernel = dense(100)
     found = estimate_layer(kernel_layer(kernel, "layer"), CHIP, Settings())
-    amount = EyerissEnergy().price([kernel])["energy"]
+    amount = EyerissCost().price([kernel])["energy"]
     assert CHIP.pj_per_mac is not None
     assert amount.value == pytest.approx(found.total * CHIP.pj_per_mac * 1e-6)
     assert set(amount.by_origin) == {Origin.ANALYTIC}
@@ -32,19 +32,19 @@ def test_it_prices_what_the_estimate_says() -> None:
 
 def test_operators_that_are_not_counted_cost_nothing() -> None:
     tensor = Tensor("float32", (1, 64))
-    assert EyerissEnergy().price([make_kernel("RELU", [tensor], [tensor])])["energy"].value == 0
+    assert EyerissCost().price([make_kernel("RELU", [tensor], [tensor])])["energy"].value == 0
 
 
 def test_work_that_it_does_not_know_is_refused() -> None:
     tensor = Tensor("float32", (1, 4, 4))
     product = make_kernel("BATCH_MATMUL", [tensor, tensor], [tensor])
     with pytest.raises(UsageError, match="does not know how BATCH_MATMUL is mapped"):
-        EyerissEnergy().price([dense(4), product])
+        EyerissCost().price([dense(4), product])
 
 
 def test_hardware_without_joules_is_no_source_of_them() -> None:
     with pytest.raises(ValueError, match="pj_per_mac"):
-        EyerissEnergy(load_hardware("isca16"))
+        EyerissCost(load_hardware("isca16"))
 
 
 def test_layers_seen_before_are_looked_up() -> None:

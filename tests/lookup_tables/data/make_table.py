@@ -60,13 +60,13 @@ def fill(path: Path) -> None:
             ),
         )
         moment = 1_690_000_000.0
-        row = Row(PLATFORM, kernel(1), 9.75, 0.003, 0.5, moment, source="colleague")
+        row = Row(PLATFORM, kernel(1), 9.75, 0.003, 0.5, moment, "colleague", 12.5, 0.02)
         merge(store, [row], now=1_700_000_001.0)
         store.record_batch(
             PLATFORM,
             BatchRecord(
                 wall_ms=9.0,
-                cold=(ColdResult(kernel(2), 9, WINDOWS, WINDOWS, Accepted(25.0, 0.01, 2), 18, 18),),
+                cold=(ColdResult(kernel(2), 9, WINDOWS, Accepted(25.0, 0.01, 2), 18, 18),),
             ),
         )
         store.record_batch(

@@ -1,0 +1,55 @@
+"""Devices with adb: which there are, and the link that fits each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from adapt.fleet.adb.direct import DirectLink
+from adapt.fleet.adb.keys import own_key
+from adapt.fleet.adb.server import Listed, Server, ServerLink
+from adapt.fleet.adb.transport import Tcp, Usb, usb_serials
+from adapt.fleet.link import Link, LinkError
+
+__all__ = ["can_be", "listed", "open_link"]
+
+# How adb calls a device on the network.
+_ON_NETWORK = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
+
+
+def listed() -> list[Listed]:
+    """The devices with adb that are plugged in here, or that a running adb server knows."""
+    known = Server().devices() or []
+    try:
+        plugged = usb_serials()
+    except LinkError:
+        plugged = []
+    serials = {entry.serial for entry in known}
+    return [
+        *known,
+        *(Listed(serial, "plugged in", "") for serial in plugged if serial not in serials),
+    ]
+
+
+def can_be(name: str) -> bool:
+    """Whether a device with adb may have this name: it is listed, or an address."""
+    return bool(_ON_NETWORK.fullmatch(name)) or name in {entry.serial for entry in listed()}
+
+
+def open_link(serial: str, home: Path, on_prompt: Callable[[], None] = lambda: None) -> Link:
+    """A link to the device that adb calls `serial`; `home` keeps this host's key.
+
+    A running adb server that lists the device is used: it holds it on USB, and speaks what a
+    device on Wi-Fi asks for. Else the device is spoken to directly; then `on_prompt` is called
+    when it asks its user to accept the key. Raises LinkError and its kinds.
+    """
+    if any(entry.serial == serial for entry in Server().devices() or []):
+        return ServerLink(serial)
+    key = own_key(home / "adb")
+    match = _ON_NETWORK.fullmatch(serial)
+    if match:
+        transport: Tcp | Usb = Tcp(match["host"].strip("[]"), int(match["port"]))
+    else:
+        transport = Usb(serial)
+    return DirectLink(serial, transport, key, on_prompt=on_prompt)

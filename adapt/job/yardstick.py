@@ -1,0 +1,287 @@
+"""What tells a job the costs of networks: a device that measures, or a model that needs none."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from adapt.budget import Budget
+from adapt.cost.base import CostModel, Missing
+from adapt.cost.counts import MacCount
+from adapt.cost.energy import TableEnergy
+from adapt.cost.eyeriss.model import EyerissCost
+from adapt.cost.offline import EYERISS, ON_EYERISS, on_eyeriss
+from adapt.cost.table import TableLatency, open_table, table_errors
+from adapt.errors import Busy, DeviceError, TableError
+from adapt.fleet.benchmark import BACKEND, Benchmark
+from adapt.fleet.claim import claimed
+from adapt.fleet.cores import on_cores
+from adapt.fleet.device import Device, MeasureOptions
+from adapt.job.account import Ledger
+from adapt.job.folder import JobFolder
+from adapt.job.listener import Listener
+from adapt.job.request import JobRequest
+from adapt.job.result import Measured
+from adapt.refresh import Refreshed, fill, measure_missing, measure_networks
+from lookup_tables.kernel import Kernel
+from lookup_tables.store import Store
+
+__all__ = ["OnDevice", "OnEyeriss", "Yardstick", "open_yardstick"]
+
+# Within this share the latency of a network must be known, nine times in ten, while a job searches;
+# an iteration tightens its constraint by a few percent.
+_MAX_ERROR = 0.03
+
+# Measuring goes on a little further, so that a price that was not good enough is after it.
+_FILL_UNTIL = 0.025
+
+
+class Yardstick(Protocol):
+    """What a job goes by.
+
+    Attributes:
+        platform: for people, and to know again.
+        told_by: what tells a resource that neither this device nor counting does, for people.
+        models: what prices networks while a job searches.
+        measures: whether whole networks can be measured.
+    """
+
+    measures: bool
+    platform: str
+    told_by: Mapping[str, str]
+    models: tuple[CostModel, ...]
+
+    def measure(self, lack: Missing) -> None:
+        """Measure what a price lacked; DeviceError where that cannot be."""
+        ...
+
+    def models_now(self, kernels: Iterable[Kernel]) -> tuple[CostModel, ...]:
+        """What prices networks of `kernels` at the end, these measured anew."""
+        ...
+
+    def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
+        """The .tflite files `contents` as measured side by side; None of what cannot be."""
+        ...
+
+    def known(self, content: bytes, beside: bytes) -> tuple[float, float] | None:
+        """Latencies of two .tflite files that were measured side by side, us; None if never."""
+        ...
+
+    def close(self) -> None:
+        """The job needs no more prices."""
+        ...
+
+
+@contextmanager
+def open_yardstick(
+    folder: JobFolder, *, home: Path, tables: Path, listener: Listener, ledger: Ledger
+) -> Iterator[Yardstick]:
+    """What the job in `folder` asks to go by; a device is this job's alone meanwhile.
+
+    `home` holds the locks, `tables` is the table file.
+    """
+    request = folder.request
+    if request.device == EYERISS:
+        yield OnEyeriss()
+        return
+    with (
+        claimed(
+            request.device,
+            home=home,
+            agent_python=request.agent_python,
+            benchmark=_benchmark(request),
+        ) as device,
+        open_table(tables) as store,
+    ):
+        yardstick = OnDevice(folder, store, device, listener, ledger)
+        try:
+            yield yardstick
+        finally:
+            yardstick.close()
+
+
+def _benchmark(request: JobRequest) -> Benchmark | None:
+    """The program that measures in the agent's place; None for the agent."""
+    if request.backend != BACKEND:
+        return None
+    return Benchmark.open(request.binary, request.binary_flags)
+
+
+class OnEyeriss:
+    """The analytic model of the Eyeriss chip: nothing is measured, and nothing lacks."""
+
+    measures = False
+    platform = "the Eyeriss chip, by its analytic model (no device, nothing measured)"
+
+    def __init__(self) -> None:
+        offline = on_eyeriss()
+        self.told_by, self.models = offline.told_by, offline.models
+
+    def measure(self, lack: Missing) -> None:
+        """There is nothing that could lack."""
+        raise lack
+
+    def models_now(self, kernels: Iterable[Kernel]) -> tuple[CostModel, ...]:
+        """The same model: it has no minutes."""
+        return self.models
+
+    def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
+        """Nothing is measured."""
+        return [None] * len(contents)
+
+    def known(self, content: bytes, beside: bytes) -> tuple[float, float] | None:
+        """Nothing was measured."""
+        return None
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+class OnDevice:
+    """A device and the table of what was measured on it."""
+
+    measures = True
+
+    def __init__(
+        self,
+        folder: JobFolder,
+        store: Store,
+        device: Device,
+        listener: Listener,
+        ledger: Ledger,
+    ) -> None:
+        """Asks the device who it is."""
+        self._request: JobRequest = folder.request
+        self._store, self._device = store, device
+        self._listener, self._ledger = listener, ledger
+        self._options = on_cores(
+            MeasureOptions(
+                backend=self._request.backend,
+                threads=self._request.device_threads,
+                core_mask=self._request.core_mask,
+            ),
+            self._request.cores,
+            device,
+        )
+        options = self._options
+        self._platform = device.platform(options.backend, options.threads, options.core_mask)
+        self.platform = str(self._platform)
+        limited = Budget.parse(self._request.budget).resources
+        modelled = self._request.energy == EYERISS and "energy" in limited
+        self.told_by: Mapping[str, str] = {"energy": ON_EYERISS} if modelled else {}
+        table = (
+            TableLatency(store, self._platform)
+            if self._request.exact
+            else TableLatency(store, self._platform, max_error=_MAX_ERROR, kept=folder.prices())
+        )
+        self._tables = [table]
+        self.models = self._cost_models(table)
+
+    def models_now(self, kernels: Iterable[Kernel]) -> tuple[CostModel, ...]:
+        """Models over entries of `kernels` that are a few minutes old.
+
+        A device is some percent faster in one hour than in another: a prediction that stands beside
+        a measurement has to come from the same minutes.
+        """
+        kernels = list(kernels)
+        with table_errors():
+            entries = self._store.entries(self._platform, kernels)
+        cold = [kernel for kernel in kernels if kernel in entries and entries[kernel].cold_us]
+        self._timed(Missing(kernels, cold=cold))
+        table = TableLatency(self._store, self._platform)
+        self._tables.append(table)
+        return self._cost_models(table)
+
+    def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
+        """Time whole networks in turns."""
+        self._listener.notify("timing the whole networks on the device")
+        latencies = measure_networks(self._store, self._device, contents, options=self._options)
+        return [Measured(**vars(latency)) for latency in latencies]
+
+    def known(self, content: bytes, beside: bytes) -> tuple[float, float] | None:
+        """Medians over the batches that had both."""
+        with table_errors():
+            mine, others = (
+                {
+                    run.batch: run.latency_us
+                    for run in self._store.networks(
+                        self._platform, hashlib.sha256(file).hexdigest()
+                    )
+                }
+                for file in (content, beside)
+            )
+        both = mine.keys() & others.keys()
+        if not both:
+            return None
+        # In one batch they were timed in turns, so that what slowed one down slowed the other.
+        other = statistics.median(others[batch] for batch in both)
+        return other * statistics.median(mine[batch] / others[batch] for batch in both), other
+
+    def measure(self, lack: Missing) -> None:
+        """Measure what `lack` names; DeviceError where the device cannot."""
+        refreshed = self._timed(lack)
+        for kernel, verdict in refreshed.unmetered.items():
+            raise DeviceError(
+                f"{self._device.name} could not tell the energy of the kernel {kernel}"
+                f" ({verdict.reason}: {verdict.detail})",
+                "Quieten the device: its power at rest must be steady.",
+            )
+        failed = refreshed.failed
+        # Where a cold time cannot be had, the hot one stands for it.
+        for kernel in failed.keys() - set(lack.cold):
+            verdict = failed[kernel]
+            raise DeviceError(
+                f"{self._device.name} could not time the kernel {kernel}"
+                f" ({verdict.reason}: {verdict.detail})",
+                "Quieten the device, or use another backend in a new job.",
+            )
+
+    def close(self) -> None:
+        """Note which kernels the job asked for."""
+        asked = {kernel for table in self._tables for kernel in table.asked}
+        # Uses only tell a refresh where to begin: no reason for a job to fail.
+        with suppress(TableError, Busy), table_errors():
+            self._store.record_uses(self._platform, asked)
+
+    def _cost_models(self, table: TableLatency) -> tuple[CostModel, ...]:
+        """What can price a network; energy by a model, or only where the device has a meter."""
+        if self._request.energy == EYERISS:
+            return (table, MacCount(), EyerissCost())
+        # The first of its meters is the one that measures.
+        meters = self._device.describe().identity.meters[:1]
+        energies = (TableEnergy(self._store, table, meter.name) for meter in meters)
+        return (table, MacCount(), *energies)
+
+    def _timed(self, lack: Missing) -> Refreshed:
+        with self._ledger.timed("measuring"):
+            if lack.networks:
+                return self._filled(lack)
+            refreshed = measure_missing(
+                self._store,
+                self._device,
+                lack,
+                options=self._options,
+                on_progress=self._listener.measuring,
+            )
+        self._ledger.measured(len(refreshed.measured))
+        return refreshed
+
+    def _filled(self, lack: Missing) -> Refreshed:
+        """Measure what makes the networks' latencies known well enough."""
+        filled = fill(
+            self._store,
+            self._device,
+            lack.networks,
+            max_error=_FILL_UNTIL,
+            options=self._options,
+            on_progress=self._listener.measuring,
+        )
+        refreshed = filled.refreshed
+        self._ledger.measured(len(refreshed.measured))
+        if max(filled.errors) <= _FILL_UNTIL:
+            refreshed.failed.clear()  # Others stand for those that gave no steady time.
+        return refreshed

@@ -1,0 +1,271 @@
+"""Links that break, stall and lie: typed errors, in time, and no agent left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from adapt.errors import DeviceError
+from adapt.fleet.adb.direct import DirectLink
+from adapt.fleet.adb.keys import Key
+from adapt.fleet.adb.packets import Packet
+from adapt.fleet.adb.transport import Tcp
+from adapt.fleet.device import MeasureOptions, ModelFile, Progress
+from adapt.fleet.link import Gone, Link, LinkError, TimedOut
+from adapt.fleet.reconnecting import ReconnectingDevice
+from adapt.fleet.remote import RemoteDevice
+from tests.fleet.adb import lab
+
+# Never settles within the few seconds that a test needs.
+SLOW = MeasureOptions(
+    target_relative_error=0.0005, max_windows=200, window_us=1_000_000, time_limit_ms=60_000
+)
+LONG = "ADAPT_LONG" in os.environ
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds where a user waits tens of them; all bounds stay in proportion."""
+    for module in (
+        "link",
+        "adb.transport",
+        "adb.packets",
+        "adb.handshake",
+        "adb.mux",
+        "adb.server",
+    ):
+        name = f"adapt.fleet.{module}.STALL_SECONDS"
+        monkeypatch.setattr(name, 1.0)
+    monkeypatch.setattr("adapt.fleet.adb.files.STALL_SECONDS", 1.0)
+    monkeypatch.setattr("adapt.fleet.remote.HEARTBEAT_SECONDS", 0.3)
+    monkeypatch.setattr("adapt.fleet.remote.SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr("adapt.fleet.reconnecting.RETRY_SECONDS", 0.1)
+
+
+@pytest.fixture(params=["direct", "server"])
+def spoilt(request: pytest.FixtureRequest, proxy: lab.Proxy) -> Iterator[Callable[[], Link]]:
+    """Opens a link of either kind that leads through `proxy`."""
+    name = {"direct": "open_direct", "server": "open_through_server"}[request.param]
+    opener = request.getfixturevalue(name)
+    yield lambda: opener(proxy.address)
+    if request.param == "server":
+        request.getfixturevalue("adb")("disconnect", "{}:{}".format(*proxy.address))
+
+
+def agents() -> set[int]:
+    """Agents that links have started and that live, without the shells that started them."""
+    found = set()
+    for process in psutil.process_iter(["cmdline"]):
+        # None of a process that ended meanwhile.
+        program, *arguments = process.info["cmdline"] or [""]
+        if program == sys.executable and "unix-abstract:adapt-" in " ".join(arguments):
+            found.add(process.pid)
+    return found
+
+
+@pytest.mark.parametrize("towards", ["host", "device"])
+@pytest.mark.parametrize("after", [0, 10, 24, 30, 40_000] if LONG else [10, 40_000])
+def test_a_push_that_is_cut_off(
+    spoilt: Callable[[], Link],
+    proxy: lab.Proxy,
+    content: Path,
+    tmp_path: Path,
+    towards: str,
+    after: int,
+) -> None:
+    remote = tmp_path / "remote"
+    with spoilt() as link:
+        proxy.spoil(towards, after)
+        # Towards the host less than 40 kB comes: there the push may even succeed.
+        if (towards, after) != ("host", 40_000):
+            with pytest.raises(LinkError):
+                link.push(content, str(remote))
+            assert not remote.exists()
+    proxy.mend()
+    with spoilt() as link:
+        link.push(content, str(remote))
+    assert remote.read_bytes() == content.read_bytes()
+
+
+@pytest.mark.parametrize("after", [0, 10, 30] if LONG else [10])
+def test_a_device_that_falls_silent(
+    spoilt: Callable[[], Link], proxy: lab.Proxy, content: Path, tmp_path: Path, after: int
+) -> None:
+    with spoilt() as link:
+        proxy.spoil("host", after, silent=True)
+        with pytest.raises((TimedOut, Gone)):
+            link.shell(["true"], timeout_s=0.5)
+        with pytest.raises((TimedOut, Gone)):
+            link.push(content, str(tmp_path / "remote"))
+
+
+def test_a_slow_link_is_no_fault(
+    spoilt: Callable[[], Link], proxy: lab.Proxy, content: Path, tmp_path: Path
+) -> None:
+    with spoilt() as link:
+        proxy.delay_s = 0.02
+        link.push(content, str(tmp_path / "remote"))
+        assert link.shell(["echo", "hi"], timeout_s=10).stdout == b"hi\n"
+
+
+def test_closing_wakes_whoever_waits(spoilt: Callable[[], Link], proxy: lab.Proxy) -> None:
+    with spoilt() as link:
+        stream = link.open_stream("shell,v2,raw:cat")
+        ends: list[object] = []
+
+        def read() -> None:
+            try:
+                ends.append(stream.read())
+            except LinkError as error:
+                ends.append(type(error))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        proxy.cut()
+        reader.join(10)
+        assert ends in ([b""], [Gone])
+
+
+def test_no_agent_outlives_a_link_that_breaks(
+    spoilt: Callable[[], Link], proxy: lab.Proxy, small_model: bytes
+) -> None:
+    assert agents() == set()
+    with RemoteDevice("phone", spoilt(), lab.AGENT) as device:
+        assert len(agents()) == 1
+        with pytest.raises(LinkError):
+            device.measure([ModelFile("a", small_model)], SLOW, once(proxy.cut))
+        lab.until(lambda: agents() == set())
+
+
+def test_no_agent_outlives_a_host_that_vanishes_without_a_word(
+    spoilt: Callable[[], Link], proxy: lab.Proxy
+) -> None:
+    with RemoteDevice("phone", spoilt(), lab.AGENT):
+        assert len(agents()) == 1
+        proxy.spoil("device", silent=True)
+        lab.until(lambda: agents() == set())
+
+
+def test_a_measurement_survives_a_pulled_cable(
+    spoilt: Callable[[], Link], proxy: lab.Proxy, small_model: bytes
+) -> None:
+    notes: list[str] = []
+    device = ReconnectingDevice(
+        "phone", lambda: RemoteDevice("phone", spoilt(), lab.AGENT), notes.append, 20.0
+    )
+
+    def pull() -> None:
+        proxy.cut()
+        threading.Timer(1.5, proxy.mend).start()
+
+    try:
+        before = device.platform("xnnpack", 1)
+        options = MeasureOptions(
+            target_relative_error=0.0005, max_windows=8, window_us=50_000, time_limit_ms=20_000
+        )
+        batch = device.measure([ModelFile("a", small_model)], options, once(pull))
+        assert batch.outcomes["a"].windows
+        assert device.platform("xnnpack", 1) == before
+    finally:
+        device.close()
+    assert "waiting for phone to come back" in notes[0]
+    assert notes[-1] == "phone is back"
+
+
+def test_a_device_that_stays_away(open_direct: Callable[..., Link], proxy: lab.Proxy) -> None:
+    connect = lambda: RemoteDevice("phone", open_direct(proxy.address), lab.AGENT)  # noqa: E731
+    device = ReconnectingDevice("phone", connect, lambda line: None, 0.3)
+    proxy.cut()
+    with pytest.raises(Gone, match=r"has been away for 0\.3 s"):
+        device.describe()
+    device.close()
+    with pytest.raises(DeviceError, match="has been closed"):
+        device.describe()
+
+
+def test_an_agent_that_cannot_start(open_direct: Callable[[], Link]) -> None:
+    with pytest.raises(DeviceError, match=r"exit status 3; its last words:\n +no such module"):
+        RemoteDevice("phone", open_direct(), ["sh", "-c", "echo no such module >&2; exit 3"])
+    with pytest.raises(DeviceError, match="was killed by signal 9"):
+        RemoteDevice("phone", open_direct(), ["sh", "-c", "kill -9 $$"])
+    with pytest.raises(DeviceError, match="said nonsense"):
+        RemoteDevice("phone", open_direct(), ["sh", "-c", "echo hi; cat"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n....",
+        b"CNXN" + bytes(20),
+        bytes.fromhex("434e584e 00000001 00001000 ffffffff 00000000 bcb1a7b1"),
+        bytes.fromhex("434e584e 00000001 00001000 05000000 00000000 bcb1a7b1") + b"devic",
+    ],
+)
+def test_something_else_that_answers(answer: bytes, key: Key) -> None:
+    with _talker(answer) as address, pytest.raises(LinkError):
+        DirectLink("phone", Tcp(*address), key)
+
+
+def test_answers_that_are_all_there_before_the_opener_looks(
+    adbd: tuple[str, int], key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OKAY, WRTE and CLSE of a short program are read before `open` waits for the first."""
+    with DirectLink("phone", Tcp(*adbd), key) as link:
+        packets = link._mux.packets
+        write = packets.write
+
+        def slowly(packet: Packet) -> None:
+            write(packet)
+            if packet.command == b"OPEN":
+                time.sleep(0.2)
+
+        monkeypatch.setattr(packets, "write", slowly)
+        assert link.shell(["echo", "hi"], timeout_s=5).stdout == b"hi\n"
+
+
+def test_a_device_that_does_not_wait_for_okay(adbd: tuple[str, int], key: Key) -> None:
+    with DirectLink("phone", Tcp(*adbd), key) as link:
+        stream = link.open_stream("shell,v2,raw:cat")
+        for _ in range(3):
+            stream.arrived(b"flood")
+        assert [stream.read(1), stream.read(1)] == [b"flood", b"flood"]
+        with pytest.raises(Gone, match="nobody asked for"):
+            stream.read(1)
+
+
+def once(action: Callable[[], None]) -> Callable[[Progress], None]:
+    """Call `action` at the first sign of progress."""
+    done: list[Progress] = []
+
+    def on_progress(progress: Progress) -> None:
+        if not done:
+            done.append(progress)
+            action()
+
+    return on_progress
+
+
+@contextlib.contextmanager
+def _talker(answer: bytes) -> Iterator[tuple[str, int]]:
+    """A server that says `answer` to whoever comes first; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def work() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(answer)
+                    while connection.recv(1 << 16):
+                        pass
+
+        threading.Thread(target=work, daemon=True).start()
+        yield listener.getsockname()
