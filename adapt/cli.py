@@ -70,12 +70,22 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that few users turn; their defaults stand in adapt.methods.base.Settings."""
     options = [
         ("--batch", int, "Examples of one training step.  [default: 128]"),
-        ("--short-steps", int, "Training steps of each proposal.  [default: 40]"),
+        ("--short-steps", int, "Training steps of proposals that are tuned.  [default: 30]"),
         ("--short-rate", float, "Learning rate of these.  [default: 0.001]"),
         ("--long-steps", int, "Training steps of the result.  [default: 600]"),
         ("--long-rate", float, "Highest learning rate of these.  [default: 0.003]"),
-        ("--first-step", float, "First tightening, share of the original cost.  [default: 0.05]"),
-        ("--decay", float, "Factor on the tightening, each iteration.  [default: 0.96]"),
+        ("--first-step", float, "First tightening, share of cost.  [default: 0.13, paper 0.05]"),
+        ("--decay", float, "Factor on it, each iteration of netadapt-paper.  [default: 0.96]"),
+        ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 3]"),
+        ("--settling-steps", int, "Further steps of the best of these.  [default: 100]"),
+        (
+            "--importance",
+            click.Choice(["l2", "taylor", "fpgm", "activation"]),
+            "Which filters stay.  [default: activation, paper l2]",
+        ),
+        ("--compensate/--no-compensate", bool, "Filters that stay stand in for those that go."),
+        ("--distillation", float, "Share of the loss by the original's outputs.  [default: 0.7]"),
+        ("--temperature", float, "Softens these outputs.  [default: 3]"),
     ]
     for name, kind, text in reversed(options):
         command = click.option(name, type=kind, default=None, help=text)(command)
@@ -110,7 +120,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--method",
-    type=click.Choice(["netadapt", "uniform"]),
+    type=click.Choice(["netadapt", "netadapt-paper", "uniform"]),
     default="netadapt",
     show_default=True,
     help="How the budget is met.",
@@ -193,6 +203,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--tables", type=click.Path(path_type=Path), default=None, help=_TABLES_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+@click.option("--no-distill", is_flag=True, help="Learn from the labels alone: --distillation 0.")
 @_training_options
 def run(**options: Any) -> None:
     """Adapt a network to a budget."""
@@ -238,6 +249,8 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
     from adapt.methods.base import Settings
 
     turned = {name: options[name] for name in Settings.model_fields if options[name] is not None}
+    if options["no_distill"]:
+        turned["distillation"] = 0.0
     # Those options that are fields of the request as they stand.
     plain = {name: options[name] for name in JobRequest.model_fields if name in options}
     derived = {

@@ -26,6 +26,7 @@ class Watcher:
     def __init__(self, console: Console, live: Status | None) -> None:
         self._console = console
         self._live = live
+        self._standing: dict[str, tuple[Phase, int, int]] = {}
         self._started: dict[str, tuple[float, float]] = {}
         self._spoken = 0.0
 
@@ -45,9 +46,13 @@ class Watcher:
         self.notify(f"measuring kernels on the device, {done} of {total}")
 
     def advanced(self, track: str, state: State) -> None:
-        """One step is complete."""
+        """One step is complete: a line where it was an iteration's last, or trained."""
         if not state.history:
             return
+        standing = state.phase, state.history[-1].number, state.long_steps_done
+        if self._standing.get(track) == standing:
+            return
+        self._standing[track] = standing
         point = state.history[-1]
         cost = cost_of(point.cost)
         amounts = ", ".join(

@@ -106,6 +106,7 @@ class Missing(Exception):
         energy: kernels to run under the meter; in the table, but without an energy.
         networks: of a model that interpolates, the networks without a price, as their kernels:
             measuring some kernels of the same families may do for all of them.
+        wholes: networks to be timed as a whole, by the widths of their groups.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Missing(Exception):
         pairs: Iterable[Pair] = (),
         energy: Iterable[Kernel] = (),
         networks: Iterable[Sequence[Kernel]] = (),
+        wholes: Iterable[Mapping[str, int]] = (),
     ) -> None:
         self.kernels = tuple(dict.fromkeys(kernels))
         self.cold = tuple(dict.fromkeys(cold))
@@ -124,6 +126,8 @@ class Missing(Exception):
         self.pairs = tuple(dict.fromkeys(pairs))
         self.energy = tuple(dict.fromkeys(energy))
         self.networks = tuple(dict.fromkeys(tuple(network) for network in networks))
+        unique = dict.fromkeys(tuple(sorted(widths.items())) for widths in wholes)
+        self.wholes = tuple(map(dict, unique))
         parts = [f"the platform's {name} is not known" for name in self.facts]
         parts += _some(self.kernels, "are not in the table")
         parts += _some(self.cold, "have no time with cold weights in the table")
@@ -132,13 +136,16 @@ class Missing(Exception):
             parts.append(f"{len(kinds)} kinds of pairs have not been timed: {', '.join(kinds[:3])}")
         if self.networks and not parts:
             parts.append(f"{len(self.networks)} networks are not known well enough")
+        if self.wholes:
+            parts.append(f"{len(self.wholes)} networks have not been timed as a whole")
         super().__init__("; ".join(parts))
 
     def __bool__(self) -> bool:
         """Whether anything is missing."""
         return bool(
             self.kernels or self.cold or self.facts or self.pairs or self.energy or self.networks
-        )
+            or self.wholes
+        )  # fmt: skip
 
     @classmethod
     def together(cls, lacks: Iterable[Missing]) -> Missing:
@@ -151,6 +158,7 @@ class Missing(Exception):
             pairs=(pair for lack in lacks for pair in lack.pairs),
             energy=(kernel for lack in lacks for kernel in lack.energy),
             networks=(network for lack in lacks for network in lack.networks),
+            wholes=(widths for lack in lacks for widths in lack.wholes),
         )
 
 

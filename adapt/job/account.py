@@ -12,12 +12,13 @@ __all__ = ["Account", "Ledger"]
 
 
 class Account(BaseModel):
-    """Seconds by phase, and kernels measured."""
+    """Seconds by phase, kernels measured, and networks timed whole for the search."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seconds: dict[str, float] = {}
     kernels_measured: int = 0
+    networks_measured: int = 0
 
 
 class Ledger:
@@ -27,14 +28,16 @@ class Ledger:
         self._earlier = Account()
         self._seconds: dict[str, float] = {}
         self._kernels_measured = 0
+        self._networks_measured = 0
 
     def resume(self, earlier: Account) -> None:
         """Count from what earlier sittings had spent by their last step."""
         self._earlier = earlier
 
-    def measured(self, kernels: int) -> None:
-        """So many kernels more were measured."""
+    def measured(self, kernels: int = 0, networks: int = 0) -> None:
+        """So many kernels more were measured, and networks timed whole."""
         self._kernels_measured += kernels
+        self._networks_measured += networks
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -57,4 +60,5 @@ class Ledger:
         return Account(
             seconds=seconds,
             kernels_measured=self._earlier.kernels_measured + self._kernels_measured,
+            networks_measured=self._earlier.networks_measured + self._networks_measured,
         )

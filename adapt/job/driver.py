@@ -151,7 +151,7 @@ def _drive(
     limits: Mapping[str, float] | None = None,
 ) -> Final:
     """One method from its last journalled step to its end; `limits` are those of the budget."""
-    bench = _bench(sitting, settings)
+    bench = _bench(sitting, settings.settled(method.defaults))
     journal = sitting.folder.journal(track)
     last = journal.last()
     if last is None:
@@ -184,6 +184,8 @@ def _bench(sitting: Sitting, settings: Settings) -> Bench:
         network=sitting.network,
         data=sitting.data,
         trainer=sitting.trainer,
+        importance=sitting.importance,
+        activations=sitting.activations,
         pricer=sitting.pricer,
         settings=settings,
         seed=sitting.request.seed,

@@ -38,7 +38,7 @@ class JobRequest(BaseModel):
     pixel_range: tuple[_Pixel, _Pixel] = (0.0, 255.0)
     resize: bool = False
     budget: list[str]
-    method: Literal["netadapt", "uniform"] = "netadapt"
+    method: Literal["netadapt", "netadapt-paper", "uniform"] = "netadapt"
     compare: list[Literal["uniform"]] = []
     quantize: Literal["float32", "int8"] = "float32"
     energy: Literal["meter", "eyeriss"] = "meter"

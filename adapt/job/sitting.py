@@ -17,11 +17,14 @@ from adapt.job.account import Ledger
 from adapt.job.folder import Conditions, JobFolder
 from adapt.job.listener import Listener
 from adapt.job.request import JobRequest
+from adapt.job.wholes import WholeNetworks
 from adapt.job.yardstick import Yardstick
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.load import Network, load_model
+from adapt.training.activations import Activations
 from adapt.training.data import Data, DataOptions, load_data
-from adapt.training.finetune import Trainer
+from adapt.training.finetune import Teacher, Trainer
+from adapt.training.importance import Importance
 
 __all__ = ["Sitting", "calibration"]
 
@@ -38,7 +41,8 @@ _REPORTED = ("latency", "macs", "params", "size", "memory")
 class Sitting:
     """What one sitting of a job works with.
 
-    `pricer` prices what the budget limits, by what `yardstick` tells.
+    `pricer` prices what the budget limits, by what `yardstick` tells, and whole networks by what
+    `wholes` does, where they can be measured.
     """
 
     folder: JobFolder
@@ -46,6 +50,9 @@ class Sitting:
     network: Network
     data: Data
     trainer: Trainer
+    importance: Importance
+    activations: Activations
+    wholes: WholeNetworks | None
     yardstick: Yardstick
     pricer: Pricer
     listener: Listener
@@ -66,9 +73,14 @@ class Sitting:
             data = _read_data(request, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1])
             samples = calibration(data) if request.quantize == "int8" else None
             network = Network(model, quantized_samples=samples)
-            pricer = Pricer(network, yardstick.models, Budget.parse(request.budget).resources)
+            budget = Budget.parse(request.budget)
+            relative = any(each.relative for each in budget.limits if each.resource == "latency")
+            wholes = WholeNetworks(yardstick, network, relative) if yardstick.measures else None
+            pricer = Pricer(network, yardstick.models, budget.resources, wholes)
             elastic = ElasticNetwork(model, network.groups)
-            trainer = Trainer(elastic, data, batch=request.settings.batch)
+            activations = Activations(elastic, network.groups, data)
+            teacher = _teacher(request, network)
+            trainer = Trainer(elastic, data, batch=request.settings.batch, teacher=teacher)
         folder.check(Conditions(data_sha256=data.digest, platform=yardstick.platform))
         return cls(
             folder=folder,
@@ -76,6 +88,9 @@ class Sitting:
             network=network,
             data=data,
             trainer=trainer,
+            importance=Importance(elastic, network.groups, data, activations),
+            activations=activations,
+            wholes=wholes,
             yardstick=yardstick,
             pricer=pricer,
             listener=listener,
@@ -88,7 +103,7 @@ class Sitting:
             try:
                 return question()
             except Missing as lack:
-                self.yardstick.measure(lack)
+                self._measure(lack)
 
     def costs_now(self, versions: Sequence[Mapping[str, int]]) -> list[Cost]:
         """What networks of these widths need of every reported resource, as things are now."""
@@ -98,6 +113,23 @@ class Sitting:
         reported = {*_REPORTED, *limited, *self.yardstick.told_by}
         reporter = Pricer(self.network, models, reported)
         return [self.priced(partial(reporter.price, widths)) for widths in versions]
+
+    def _measure(self, lack: Missing) -> None:
+        if self.wholes is None or not lack.wholes:
+            self.yardstick.measure(lack)
+            return
+        # What else lacks is asked for again.
+        with self.ledger.timed("measuring"):
+            self.wholes.measure(lack.wholes)
+        self.ledger.measured(networks=len(lack.wholes))
+
+
+def _teacher(request: JobRequest, network: Network) -> Teacher | None:
+    """The original network, unless nothing shall be learnt of it."""
+    settings = request.settings
+    if not settings.distillation:
+        return None
+    return Teacher(network.weights, settings.distillation, settings.temperature)
 
 
 def _read_data(request: JobRequest, input_shape: tuple[int, ...], outputs: int) -> Data:
@@ -111,7 +143,6 @@ def _read_data(request: JobRequest, input_shape: tuple[int, ...], outputs: int) 
 
 
 def calibration(data: Data) -> list[np.ndarray]:
-    """Training inputs, each with batch 1, from all over the split: folders come class by class."""
-    count = min(_CALIBRATION_EXAMPLES, len(data.train))
-    index = np.linspace(0, len(data.train) - 1, count).round().astype(int)
-    return [example[None] for example in data.prepared(data.train.inputs[index])]
+    """Training inputs, each with batch 1, from all over the split."""
+    inputs = data.train.evenly(_CALIBRATION_EXAMPLES).inputs
+    return [example[None] for example in data.prepared(inputs)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,8 +47,10 @@ class Yardstick(Protocol):
         platform: for people, and to know again.
         told_by: what tells a resource that neither this device nor counting does, for people.
         models: what prices networks while a job searches.
+        measures: whether whole networks can be measured.
     """
 
+    measures: bool
     platform: str
     told_by: Mapping[str, str]
     models: tuple[CostModel, ...]
@@ -61,6 +65,10 @@ class Yardstick(Protocol):
 
     def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
         """The .tflite files `contents` as measured side by side; None of what cannot be."""
+        ...
+
+    def known(self, content: bytes, beside: bytes) -> tuple[float, float] | None:
+        """Latencies of two .tflite files that were measured side by side, us; None if never."""
         ...
 
     def close(self) -> None:
@@ -106,6 +114,7 @@ def _benchmark(request: JobRequest) -> Benchmark | None:
 class OnEyeriss:
     """The analytic model of the Eyeriss chip: nothing is measured, and nothing lacks."""
 
+    measures = False
     platform = "the Eyeriss chip, by its analytic model (no device, nothing measured)"
 
     def __init__(self) -> None:
@@ -124,12 +133,18 @@ class OnEyeriss:
         """Nothing is measured."""
         return [None] * len(contents)
 
+    def known(self, content: bytes, beside: bytes) -> tuple[float, float] | None:
+        """Nothing was measured."""
+        return None
+
     def close(self) -> None:
         """There is nothing to let go of."""
 
 
 class OnDevice:
     """A device and the table of what was measured on it."""
+
+    measures = True
 
     def __init__(
         self,
@@ -186,6 +201,25 @@ class OnDevice:
         self._listener.notify("timing the whole networks on the device")
         latencies = measure_networks(self._store, self._device, contents, options=self._options)
         return [Measured(**vars(latency)) for latency in latencies]
+
+    def known(self, content: bytes, beside: bytes) -> tuple[float, float] | None:
+        """Medians over the batches that had both."""
+        with table_errors():
+            mine, others = (
+                {
+                    run.batch: run.latency_us
+                    for run in self._store.networks(
+                        self._platform, hashlib.sha256(file).hexdigest()
+                    )
+                }
+                for file in (content, beside)
+            )
+        both = mine.keys() & others.keys()
+        if not both:
+            return None
+        # In one batch they were timed in turns, so that what slowed one down slowed the other.
+        other = statistics.median(others[batch] for batch in both)
+        return other * statistics.median(mine[batch] / others[batch] for batch in both), other
 
     def measure(self, lack: Missing) -> None:
         """Measure what `lack` names; DeviceError where the device cannot."""

@@ -13,15 +13,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapt.budget import within
+from adapt.budget import format_amount, within
 from adapt.cost.base import Amount, Cost, Origin
 from adapt.cost.pricer import Pricer
+from adapt.errors import BudgetUnreachable
 from adapt.network import shrink
 from adapt.network.load import Network
-from adapt.training.data import Data
+from adapt.training.activations import Activations
+from adapt.training.compensation import compensated
+from adapt.training.data import Data, Split
 from adapt.training.finetune import Checkpoint, Schedule, Trainer, derive_seed
+from adapt.training.importance import Importance, Rule
 
 __all__ = [
     "Bench",
@@ -35,12 +40,21 @@ __all__ = [
     "begun",
     "finish",
     "full_keep",
+    "label",
     "priced",
+    "unreachable",
     "widths_of",
 ]
 
 # Steps of the long fine-tune between two journal entries: what a kill can cost.
 _STEPS_PER_ENTRY = 100
+
+# Held-out examples by which tuned proposals are compared: chance then moves accuracy by a percent,
+# and the same way for all of them.
+_DECIDING = 2000
+
+# Groups that are named where a proposal narrows several at once.
+_NAMED = 2
 
 
 class Settings(BaseModel):
@@ -48,18 +62,33 @@ class Settings(BaseModel):
 
     Steps are optimiser steps of `batch` examples; the learning rates are the highest of their
     phase. `first_step` is the first iteration's tightening as a share of the original cost, which
-    each iteration multiplies by `decay` (the paper uses a few percent and 0.96-0.98).
+    `netadapt-paper` multiplies by `decay` in each iteration (the paper uses a few percent and
+    0.96-0.98). `finalists` are the proposals of an iteration that are fine-tuned, of which the best
+    is for `settling_steps` more. With `compensate`, filters that stay stand in for those that go.
+    `distillation` is the share of the loss that is about the original network's outputs, softened
+    by `temperature`. None is for what the method finds best; see `settled`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch: int = Field(default=128, ge=1, le=4096)
-    short_steps: int = Field(default=40, ge=0, le=100_000)
+    short_steps: int = Field(default=30, ge=0, le=100_000)
     short_rate: float = Field(default=0.001, gt=0, le=10)
     long_steps: int = Field(default=600, ge=0, le=10_000_000)
     long_rate: float = Field(default=0.003, gt=0, le=10)
-    first_step: float = Field(default=0.05, gt=0, le=1)
+    first_step: float | None = Field(default=None, gt=0, le=1)
     decay: float = Field(default=0.96, gt=0, le=1)
+    finalists: int = Field(default=3, ge=1, le=100)
+    settling_steps: int = Field(default=100, ge=0, le=100_000)
+    importance: Rule | None = None
+    compensate: bool | None = None
+    distillation: float = Field(default=0.7, ge=0, le=1)
+    temperature: float = Field(default=3.0, ge=1, le=100)
+
+    def settled(self, defaults: Mapping[str, Any]) -> Settings:
+        """These settings with `defaults`, those of a method, where they are None."""
+        unset = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return self.model_copy(update=unset)
 
 
 class Phase(StrEnum):
@@ -75,19 +104,32 @@ CostRecord = dict[str, dict[str, float]]
 
 
 class Proposal(BaseModel):
-    """A candidate network of one iteration: `group` narrowed to `width`."""
+    """A candidate network of one iteration: the groups of `widths` narrowed to these.
+
+    `accuracy` and `loss` are those on the hold-out split after `steps` of fine-tuning.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    group: str
-    width: int
+    widths: dict[str, int]
     cost: CostRecord
     accuracy: float
     loss: float
+    steps: int = 0
+    chosen: bool = False
+
+    @property
+    def group(self) -> str:
+        """What was narrowed, in a few words."""
+        return label(self.widths)
 
 
 class Iteration(BaseModel):
-    """One point of the family: the best network of an iteration. Iteration 0 is the original."""
+    """One point of the family: the best network of an iteration. Iteration 0 is the original.
+
+    `group` says what was narrowed; `measured` is the cost as the whole network showed it on the
+    device, where it was measured during the search.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -98,6 +140,7 @@ class Iteration(BaseModel):
     accuracy: float
     loss: float
     proposals: list[Proposal] = []
+    measured: CostRecord | None = None
 
     @property
     def widths(self) -> dict[str, int]:
@@ -106,7 +149,10 @@ class Iteration(BaseModel):
 
 
 class State(BaseModel):
-    """Everything but the weights that a method remembers between steps."""
+    """Everything but the weights that a method remembers between steps.
+
+    `memory` is what a method remembers of an iteration that takes several steps.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -117,6 +163,7 @@ class State(BaseModel):
     history: list[Iteration]
     steps_trained: int = 0
     long_steps_done: int = 0
+    memory: dict[str, Any] = {}
 
     @property
     def widths(self) -> dict[str, int]:
@@ -131,27 +178,49 @@ class Bench:
     network: Network
     data: Data
     trainer: Trainer
+    importance: Importance
+    activations: Activations
     pricer: Pricer
     settings: Settings
     seed: int
     notify: Callable[[str], None]
+
+    @property
+    def holdout(self) -> Split:
+        """The held-out examples that decide between tuned proposals, at most a few thousand."""
+        return self.data.holdout.evenly(_DECIDING)
+
+    def important(self, checkpoint: Checkpoint, keep: shrink.Keep) -> np.ndarray:
+        """How much each filter of the network with `keep` matters, by the rule of the settings."""
+        assert self.settings.importance is not None
+        return self.importance.of(checkpoint.weights, keep, self.settings.importance)
+
+    def cut(self, keep: shrink.Keep, start: Checkpoint, current: shrink.Keep) -> shrink.Weights:
+        """The weights of `start`, whose network has `current` filters, cut to `keep`."""
+        weights, groups = start.weights, self.network.groups
+        if self.settings.compensate:
+            readers, moments = self.activations.readers, self.activations.of(weights)
+            weights = compensated(weights, groups, readers, moments, keep, current)
+        return shrink.slice_weights(weights, groups, keep, current)
 
     def trained(
         self, keep: shrink.Keep, start: Checkpoint, current: shrink.Keep, *seed_parts: object
     ) -> Checkpoint:
         """`start`, whose network has `current` filters, cut to `keep` and briefly fine-tuned."""
         settings = self.settings
-        weights = shrink.slice_weights(start.weights, self.network.groups, keep, current)
         schedule = Schedule(settings.short_rate, settings.short_steps, cosine=False)
         return self.trainer.train(
-            Checkpoint(weights), schedule, seed=derive_seed(self.seed, *seed_parts)
+            Checkpoint(self.cut(keep, start, current)),
+            schedule,
+            seed=derive_seed(self.seed, *seed_parts),
         )
 
 
 class Method(Protocol):
-    """A way to meet a budget."""
+    """A way to meet a budget. `defaults` are those of the settings that are None."""
 
     name: str
+    defaults: Mapping[str, Any]
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The first state. Raises Missing, or BudgetUnreachable where no width vector will do."""
@@ -198,6 +267,12 @@ def begun(
     )
 
 
+def label(widths: Mapping[str, int]) -> str:
+    """Which groups were narrowed, in a few words."""
+    names = list(widths)
+    return " + ".join(names) if len(names) <= _NAMED else f"{len(names)} groups"
+
+
 def widths_of(keep: Mapping[str, list[int]]) -> dict[str, int]:
     """How many filters of each group stay."""
     return {name: len(positions) for name, positions in keep.items()}
@@ -229,6 +304,20 @@ def cost_of(record: Mapping[str, Mapping[str, float]]) -> Cost:
 def meets(cost: Cost, limits: Mapping[str, float]) -> bool:
     """Whether `cost` is within absolute `limits`."""
     return within(cost.values_by_resource, limits)
+
+
+def unreachable(least: Cost, limits: Mapping[str, float]) -> BudgetUnreachable:
+    """The error for a budget that even the cheapest network, of cost `least`, exceeds."""
+    lacking = [
+        f"{name} {format_amount(name, least[name].value)} at the least,"
+        f" {format_amount(name, limit)} asked for"
+        for name, limit in limits.items()
+        if least[name].value > limit
+    ]
+    return BudgetUnreachable(
+        f"the budget cannot be met: {'; '.join(lacking)}",
+        "Raise the budget, or start from a smaller architecture.",
+    )
 
 
 def finish(bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:

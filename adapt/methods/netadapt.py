@@ -1,62 +1,54 @@
-"""NetAdapt (Yang et al., ECCV 2018): remove filters layer by layer, by measured cost.
+"""NetAdapt with many candidates: screened untrained, the best fine-tuned, measured as a whole.
 
-Each iteration tightens the constraint a little. Every group proposes its widest width that meets
-the constraint, keeping the filters of largest magnitude; each proposal is briefly fine-tuned; the
-one with the best hold-out accuracy is the next network. When the budget is met, the result is
-fine-tuned for long.
+Each iteration lowers the cost by an equal factor, the last one to the budget:
+
+1. Probe: narrow single groups, let the filters that stay stand in for those that go, find the
+   statistics of batch normalisations anew, look at the loss on held-out examples. That tells how
+   sensitive the groups are.
+2. Propose, twice: combinations of groups that win the most cost for the least expected loss, with
+   random doubts about what is expected; screened in the same way, which corrects expectations.
+3. In the last iteration, verify: measure the best whole on the device, and change those that are
+   not just below the budget until they are.
+4. Tune: fine-tune the few best briefly; the one with the lowest loss is the next network, and is
+   fine-tuned further.
+
+`paper.py` is the procedure as published.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
-from adapt.budget import format_amount
-from adapt.cost.base import Cost, Missing
-from adapt.errors import BudgetUnreachable
+from adapt.cost.base import Cost
 from adapt.methods.base import (
     Bench,
-    Iteration,
     Phase,
-    Proposal,
     State,
     begun,
-    cost_of,
     finish,
     full_keep,
     meets,
-    priced,
+    unreachable,
 )
-from adapt.network.groups import Group
+from adapt.methods.iteration import Round
+from adapt.methods.memory import Memory, Stage
+from adapt.methods.widths import levels
 from adapt.training.finetune import Checkpoint
-from adapt.training.importance import magnitudes, strongest
+from adapt.training.importance import Rule
 
-__all__ = ["NetAdapt", "levels"]
-
-# Widths that a group may take: this many to twice as many, evenly spaced. Fewer than all, since
-# each costs measurements and the device steps by tiles anyway.
-_LEVELS = 16
-
-# How many levels below the current width are priced at once: kernels are measured in batches, and
-# a batch of four levels of every group costs little more than one level.
-_LEVELS_AT_ONCE = 4
-
-# A constraint that no single group can meet is halved at most this often before any narrower
-# network will do: a staircase may need two groups to give way before the cost falls.
-_HALVINGS = 5
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    group: str
-    width: int
-    cost: Cost
+__all__ = ["NetAdapt"]
 
 
 class NetAdapt:
-    """The paper's loop."""
+    """The search described above; each of its stages is a step."""
 
     name = "netadapt"
+    defaults: Mapping[str, Any] = {
+        "first_step": 0.13,
+        "importance": Rule.ACTIVATION,
+        "compensate": True,
+    }
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The unshrunk network, once the narrowest network is known to meet `limits`."""
@@ -67,173 +59,20 @@ class NetAdapt:
         return begun(bench, limits, original, (0, ""), full_keep(bench.network), original)
 
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
-        """One iteration, or one piece of the long fine-tune."""
+        """One stage of an iteration, or one piece of the long fine-tune."""
         if state.phase is Phase.FINISH:
             return finish(bench, state, checkpoint)
-        current = bench.pricer.price(state.widths)
-        if meets(current, state.limits):
-            return state.model_copy(update={"phase": Phase.FINISH}), Checkpoint(checkpoint.weights)
-        return self._iterate(bench, state, checkpoint, current)
-
-    def _iterate(
-        self, bench: Bench, state: State, checkpoint: Checkpoint, current: Cost
-    ) -> tuple[State, Checkpoint]:
-        number = len(state.history)
-        candidates = _candidates(bench, state, current, number)
-        # Magnitudes of the network as it is now: fine-tuning has changed them.
-        importance = magnitudes(checkpoint.weights, bench.network.groups, state.keep)
-        best: tuple[Proposal, dict[str, list[int]], Checkpoint] | None = None
-        proposals: list[Proposal] = []
-        for count, candidate in enumerate(candidates, 1):
-            bench.notify(
-                f"iteration {number}: proposal {count} of {len(candidates)},"
-                f" {candidate.group} to {candidate.width}"
-            )
-            chosen = strongest(
-                importance, state.keep, candidate.group, candidate.width, bench.network.groups
-            )
-            keep = {**state.keep, candidate.group: chosen}
-            trained = bench.trained(keep, checkpoint, state.keep, number, candidate.group)
-            score = bench.trainer.score(trained.weights, bench.data.holdout)
-            proposal = Proposal(
-                group=candidate.group,
-                width=candidate.width,
-                cost=priced(candidate.cost),
-                accuracy=score.accuracy,
-                loss=score.loss,
-            )
-            proposals.append(proposal)
-            if best is None or _better(proposal, best[0]):
-                best = proposal, keep, trained
-        assert best is not None  # `_candidates` gives one or more.
-        return _chosen(state, number, best, proposals, bench.settings.short_steps), best[2]
-
-
-def _chosen(
-    state: State,
-    number: int,
-    best: tuple[Proposal, dict[str, list[int]], Checkpoint],
-    proposals: list[Proposal],
-    steps: int,
-) -> State:
-    winner, keep, _ = best
-    iteration = Iteration(
-        number=number,
-        group=winner.group,
-        keep=keep,
-        cost=winner.cost,
-        accuracy=winner.accuracy,
-        loss=winner.loss,
-        proposals=proposals,
-    )
-    return state.model_copy(
-        update={
-            "keep": keep,
-            "history": [*state.history, iteration],
-            "steps_trained": state.steps_trained + steps,
-        }
-    )
-
-
-def _better(left: Proposal, right: Proposal) -> bool:
-    """Higher accuracy; of equals the lower loss."""
-    return (left.accuracy, -left.loss) > (right.accuracy, -right.loss)
-
-
-def levels(group: Group) -> list[int]:
-    """The widths that `group` may take, ascending, its full width last."""
-    step = max(1, group.width // _LEVELS)
-    return sorted({*range(max(step, group.least), group.width, step), group.width})
-
-
-def unreachable(least: Cost, limits: Mapping[str, float]) -> BudgetUnreachable:
-    """The error for a budget that even the cheapest network, of cost `least`, exceeds."""
-    lacking = [
-        f"{name} {format_amount(name, least[name].value)} at the least,"
-        f" {format_amount(name, limit)} asked for"
-        for name, limit in limits.items()
-        if least[name].value > limit
-    ]
-    return BudgetUnreachable(
-        f"the budget cannot be met: {'; '.join(lacking)}",
-        "Raise the budget, or start from a smaller architecture.",
-    )
-
-
-def _candidates(bench: Bench, state: State, current: Cost, number: int) -> list[_Candidate]:
-    """For every group that has one, its widest width that meets this iteration's constraint.
-
-    At least one candidate. Raises Missing with what all groups together lack, and
-    BudgetUnreachable where every group is at its narrowest, which `start` rules out unless prices
-    have changed since.
-    """
-    settings = bench.settings
-    share = settings.first_step * settings.decay ** (number - 1)
-    for halving in range(_HALVINGS + 1):
-        constraint = _constraint(state, current, share * 0.5**halving)
-        found = _widest(bench, state, constraint)
-        if found:
-            return found
-    found = list(_one_level_less(bench, state))
-    if not found:
-        raise unreachable(current, state.limits)
-    return found
-
-
-def _constraint(state: State, current: Cost, share: float) -> dict[str, float]:
-    """This iteration's limits: a step tighter than the current cost, but not below the budget."""
-    original = cost_of(state.original).values_by_resource
-    return {
-        name: max(limit, current[name].value - share * original[name])
-        for name, limit in state.limits.items()
-    }
-
-
-def _widest(bench: Bench, state: State, constraint: Mapping[str, float]) -> list[_Candidate]:
-    found: list[_Candidate] = []
-    missing: list[Missing] = []
-    for group in bench.network.groups.groups:
-        try:
-            candidate = _widest_of(bench, state, group, constraint)
-        except Missing as lack:
-            missing.append(lack)
-        else:
-            found += [candidate] if candidate else []
-    if missing:
-        raise Missing.together(missing)
-    return found
-
-
-def _widest_of(
-    bench: Bench, state: State, group: Group, constraint: Mapping[str, float]
-) -> _Candidate | None:
-    below = [w for w in reversed(levels(group)) if w < state.widths[group.name]]
-    for first in range(0, len(below), _LEVELS_AT_ONCE):
-        priced_widths = _priced(bench, state, group, below[first : first + _LEVELS_AT_ONCE])
-        for width, cost in priced_widths:
-            if meets(cost, constraint):
-                return _Candidate(group.name, width, cost)
-    return None
-
-
-def _priced(bench: Bench, state: State, group: Group, widths: list[int]) -> list[tuple[int, Cost]]:
-    """Cost of the network with `group` at each of `widths`; Missing for all of them together."""
-    costs: list[tuple[int, Cost]] = []
-    missing: list[Missing] = []
-    for width in widths:
-        try:
-            costs.append((width, bench.pricer.price({**state.widths, group.name: width})))
-        except Missing as lack:
-            missing.append(lack)
-    if missing:
-        raise Missing.together(missing)
-    return costs
-
-
-def _one_level_less(bench: Bench, state: State) -> Iterator[_Candidate]:
-    """Every group one level narrower, whatever that does to the cost."""
-    for group in bench.network.groups.groups:
-        below = [w for w in levels(group) if w < state.widths[group.name]]
-        if below:
-            for width, cost in _priced(bench, state, group, below[-1:]):
-                yield _Candidate(group.name, width, cost)
+        if not state.memory and meets(bench.pricer.price(state.widths), state.limits):
+            done = state.model_copy(update={"phase": Phase.FINISH})
+            return done, Checkpoint(checkpoint.weights)
+        memory = Memory.model_validate(state.memory)
+        now = Round(bench, state, checkpoint, memory)
+        match memory.stage:
+            case Stage.PROBE:
+                return now.probe(), checkpoint
+            case Stage.PROPOSE:
+                return now.propose(), checkpoint
+            case Stage.VERIFY:
+                return now.verify(), checkpoint
+            case Stage.TUNE:
+                return now.tune()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from adapt.cost.base import Cost
 from adapt.methods.base import (
@@ -13,12 +14,11 @@ from adapt.methods.base import (
     finish,
     full_keep,
     meets,
+    unreachable,
 )
-from adapt.methods.netadapt import unreachable
-from adapt.network import shrink
 from adapt.network.load import Network
 from adapt.training.finetune import Checkpoint
-from adapt.training.importance import magnitudes, strongest
+from adapt.training.importance import Rule, strongest
 
 __all__ = ["Uniform"]
 
@@ -30,13 +30,14 @@ class Uniform:
     """The largest width multiplier that meets the budget, then the long fine-tune."""
 
     name = "uniform"
+    defaults: Mapping[str, Any] = {"importance": Rule.L2, "compensate": False}
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The widest uniformly scaled network within `limits`."""
         part, cost = _largest(bench, limits)
         network = bench.network
         keep = full_keep(network)
-        importance = magnitudes(network.weights, network.groups, keep)
+        importance = bench.important(Checkpoint(network.weights), keep)
         keep = {
             name: strongest(importance, keep, name, width, network.groups)
             for name, width in _scaled(network, part).items()
@@ -46,7 +47,7 @@ class Uniform:
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
         """Cut the weights, then one piece of the long fine-tune after another."""
         if state.phase is Phase.SEARCH:
-            weights = shrink.slice_weights(checkpoint.weights, bench.network.groups, state.keep)
+            weights = bench.cut(state.keep, checkpoint, full_keep(bench.network))
             return state.model_copy(update={"phase": Phase.FINISH}), Checkpoint(weights)
         return finish(bench, state, checkpoint)
 

@@ -1,10 +1,16 @@
-"""Which widths are worth proposing."""
+"""Which widths a group may take, and which of them are worth proposing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["nondominated"]
+from adapt.network.groups import Group
+
+__all__ = ["levels", "nondominated"]
+
+# Widths that a group may take: this many to twice as many, evenly spaced. Fewer than all, since
+# each costs measurements and the device steps by tiles anyway.
+_LEVELS = 16
 
 # Costs this near to each other, as a share, are one cost: tables repeat to about as much.
 _NOISE = 0.002
@@ -23,3 +29,9 @@ def nondominated(costs: Mapping[int, float], noise: float = _NOISE) -> list[int]
             kept.append(width)
             least = costs[width]
     return kept[::-1]
+
+
+def levels(group: Group) -> list[int]:
+    """The widths that `group` may take, ascending, its full width last."""
+    step = max(1, group.width // _LEVELS)
+    return sorted({*range(max(step, group.least), group.width, step), group.width})

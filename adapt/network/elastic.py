@@ -9,6 +9,7 @@ count, which `relaxed.py` opens.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -19,10 +20,33 @@ from adapt.network import graph
 from adapt.network.groups import ChannelGroups
 from adapt.network.relaxed import relaxed
 
-__all__ = ["ElasticNetwork", "Place"]
+__all__ = ["BatchNorm", "ElasticNetwork", "Place"]
+
+# Layers whose kernel, their first variable, has the input's channels on its last axis but one.
+_SUMMING = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Dense,
+)
 
 Place = tuple[str, int]
 """Where a variable stands: (operation name, index in the operation's variables)."""
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Where a batch normalisation keeps its scale, shift and moving statistics.
+
+    `scale` and `shift` are None where it has none. Each training step leaves `momentum` of the
+    moving statistics as they were.
+    """
+
+    scale: Place | None
+    shift: Place | None
+    mean: Place
+    variance: Place
+    momentum: float
 
 
 class _ElasticScope(StatelessScope):  # type: ignore[misc]  # Keras ships no types
@@ -73,6 +97,44 @@ class ElasticNetwork:
         """Places of random-number state; a caller that wants reproducible dropout sets them."""
         return [p for p in self.state if "seed_generator" in self._variables[p].path]
 
+    @property
+    def batch_norms(self) -> list[BatchNorm]:
+        """The batch normalisations that training changes; frozen ones stay as they are."""
+        found = {}
+        for call in graph.calls(self._model):
+            layer = call.operation
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+                places = {id(v): (call.name, n) for n, v in enumerate(graph.variables(layer))}
+                found[call.name] = BatchNorm(
+                    scale=places[id(layer.gamma)] if layer.scale else None,
+                    shift=places[id(layer.beta)] if layer.center else None,
+                    mean=places[id(layer.moving_mean)],
+                    variance=places[id(layer.moving_variance)],
+                    momentum=float(layer.momentum),
+                )
+        return list(found.values())
+
+    @property
+    def readers(self) -> list[Place]:
+        """Places of kernels whose layer sums over the channels of its one input."""
+        return list(self._inputs_read())
+
+    def _inputs_read(self) -> dict[Place, Any]:
+        return {
+            (call.name, 0): call.inputs[0]
+            for call in graph.calls(self._model)
+            if isinstance(call.operation, _SUMMING) and getattr(call.operation, "groups", 1) == 1
+        }
+
+    def read_by(
+        self, kernels: Sequence[Place], trainable: Sequence[Any], state: Sequence[Any], x: Any
+    ) -> list[Any]:
+        """What each of `kernels`, all of `readers`, reads for a batch `x`; weights as `apply`."""
+        inputs = self._inputs_read()
+        inner = keras.Model(self._model.inputs, [inputs[kernel] for kernel in kernels])
+        with _ElasticScope(self._pairs(trainable, state)):
+            return list(inner(x, training=False))
+
     def signature(self, place: Place) -> tf.TensorSpec:
         """Shape and type of the value at `place`, open where a group can shrink it."""
         variable = self._variables[place]
@@ -86,10 +148,12 @@ class ElasticNetwork:
         self, trainable: Sequence[Any], state: Sequence[Any], x: Any, *, training: bool
     ) -> tuple[Any, list[Any]]:
         """Output for a batch `x` [N, ...], and the new values of `state`."""
-        places = [*self.trainable, *self.state]
-        values = [
-            (self._variables[p], v) for p, v in zip(places, [*trainable, *state], strict=True)
-        ]
-        with _ElasticScope(values) as scope:
+        with _ElasticScope(self._pairs(trainable, state)) as scope:
             y = self._model(x, training=training)
         return y, [scope.get_current_value(self._variables[p]) for p in self.state]
+
+    def _pairs(self, trainable: Sequence[Any], state: Sequence[Any]) -> list[tuple[Any, Any]]:
+        """Each variable with the value that stands for it."""
+        places = [*self.trainable, *self.state]
+        values = [*trainable, *state]
+        return [(self._variables[p], v) for p, v in zip(places, values, strict=True)]

@@ -52,7 +52,7 @@ class _Curve:
                 (cost_value(p.cost, resource), p.accuracy)
                 for i in result.history
                 for p in i.proposals
-                if p.group != i.group
+                if not p.chosen
             ),
         )
 

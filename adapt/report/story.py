@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, NetworkResult
+from adapt.methods import METHODS
+from adapt.methods.base import Settings
 from adapt.report.command import budget_for, command
 from adapt.report.svg import Plot
 from adapt.report.tables import (
@@ -249,7 +251,7 @@ def _family(request: JobRequest, result: JobResult) -> Family | None:
 
 
 def _facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
-    settings = request.settings
+    settings = request.settings.settled(METHODS[request.method].defaults)
     splits = [f"{name} {count(number)}" for name, number in result.examples.items()]
     measured = result.network("adapted").measured
     low, high = request.pixel_range
@@ -267,10 +269,31 @@ def _facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
         ("Threads of training", str(request.threads)),
         ("Short fine-tune", f"{settings.short_steps} steps at {settings.short_rate:g}"),
         ("Long fine-tune", f"{settings.long_steps} steps at up to {settings.long_rate:g}"),
+        ("Learnt from the original", _distillation(settings)),
         ("Batch", f"{settings.batch} examples"),
-        ("Tightening", f"{settings.first_step:g} of the original, times {settings.decay:g} each"),
+        ("Importance of filters", str(settings.importance)),
+        *_tightening(request.method, settings),
         ("Time", duration(sum(s for s in result.seconds.values() if known(s) is not None))),
     ]
+
+
+def _distillation(settings: Settings) -> str:
+    if not settings.distillation:
+        return "nothing"
+    share = percent(settings.distillation, 0)
+    return f"{share} of the loss, at temperature {settings.temperature:g}"
+
+
+def _tightening(method: str, settings: Settings) -> list[tuple[str, str]]:
+    """How fast costs fell; nothing of a method that has no iterations."""
+    step = settings.first_step
+    match method:
+        case "netadapt":
+            return [("Tightening", f"{percent(step)} in each iteration")]
+        case "netadapt-paper":
+            each = f"{percent(step)} of the original, times {settings.decay:g} each"
+            return [("Tightening", each)]
+    return []
 
 
 def _device_facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:

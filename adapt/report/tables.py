@@ -280,15 +280,15 @@ def proposal_table(result: JobResult) -> Table | None:
     ]
     if not rows:
         return None
-    columns = ["Iteration", "Group", "Width", *(_heading(r) for r in resources)]
-    columns += ["Hold-out accuracy", "Hold-out loss"]
+    columns = ["Iteration", "Narrowed to", *(_heading(r) for r in resources)]
+    columns += ["Hold-out accuracy", "Hold-out loss", "Steps"]
     return Table("All proposals, the chosen one of each iteration marked", columns, rows)
 
 
 def _proposal_row(iteration: Iteration, proposal: Proposal, resources: Sequence[str]) -> Row:
-    chosen = proposal.group == iteration.group
     costs = [Cell(micro(amount(r, cost_value(proposal.cost, r)))) for r in resources]
     loss = UNKNOWN if ratio(proposal.loss, 1) is None else f"{proposal.loss:.4g}"
-    cells = [Cell(proposal.group, "chosen" if chosen else ""), Cell(str(proposal.width)), *costs]
-    cells += [Cell(percent(proposal.accuracy, 2)), Cell(loss)]
-    return Row(Cell(str(iteration.number)), cells, marked=chosen)
+    narrowed = "; ".join(f"{name} {width}" for name, width in proposal.widths.items())
+    cells = [Cell(narrowed, "chosen" if proposal.chosen else ""), *costs]
+    cells += [Cell(percent(proposal.accuracy, 2)), Cell(loss), Cell(count(proposal.steps))]
+    return Row(Cell(str(iteration.number)), cells, marked=proposal.chosen)

@@ -1,9 +1,10 @@
-"""Fine-tuning and scoring of any proposal of one network with two traced graphs."""
+"""Fine-tuning and scoring of any proposal of one network, each function traced once."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +16,18 @@ import tensorflow as tf
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.shrink import Weights
 from adapt.training.data import Data, Split
+from adapt.training.losses import cross_entropy, softened, teaching_loss
+from adapt.training.statistics import Statistics
 
-__all__ = ["Checkpoint", "Schedule", "Score", "Trainer", "derive_seed", "pin_threads"]
+__all__ = [
+    "Checkpoint",
+    "Schedule",
+    "Score",
+    "Teacher",
+    "Trainer",
+    "derive_seed",
+    "pin_threads",
+]
 
 # Adam (Kingma and Ba, ICLR 2015) with the constants of its authors. Plain gradient descent did as
 # well at the right learning rate, but that rate differs by a hundred between networks that take
@@ -27,6 +38,9 @@ _EPSILON = 1e-7
 
 # Large enough to keep two cores busy, small enough for networks of 224 x 224 pixels.
 _EVALUATION_BATCH = 256
+
+# Held-out examples that screen a proposal: enough to tell those apart that are worth tuning.
+_SCREENED = 768
 
 
 def pin_threads(threads: int) -> None:
@@ -82,17 +96,36 @@ class Checkpoint:
     step: int = 0
 
 
-class Trainer:
-    """Trains and scores networks that are shrunk versions of one, each function traced once.
+@dataclass(frozen=True)
+class Teacher:
+    """The unshrunk network, whose outputs are learnt beside the labels (Hinton et al., 2015).
 
-    Adam on the cross-entropy of class labels.
+    `share` of the loss is the teacher's, with outputs softened by `temperature`.
     """
 
-    def __init__(self, network: ElasticNetwork, data: Data, *, batch: int) -> None:
+    weights: Weights
+    share: float
+    temperature: float
+
+
+class Trainer:
+    """Trains and scores networks that are shrunk versions of one.
+
+    Adam on the cross-entropy of class labels, and on what `teacher` says where there is one.
+    `traces` counts how often each function was traced: once, whatever the widths.
+    """
+
+    def __init__(
+        self, network: ElasticNetwork, data: Data, *, batch: int, teacher: Teacher | None = None
+    ) -> None:
         self._network = network
         self._data = data
         self._batch = batch
-        self.traces = 0
+        self._teacher = teacher
+        self._taught: np.ndarray | None = None
+        self._statistics = Statistics(network, data)
+        self._screen = data.holdout.evenly(_SCREENED)
+        self.traces: Counter[str] = self._statistics.traces
         self._train_step = self._trace_train_step()
         self._infer = self._trace_inference()
 
@@ -113,12 +146,12 @@ class Trainer:
         )
         last = schedule.steps if until is None else min(until, schedule.steps)
         end = max(start.step, last)
-        for step, (x, y) in zip(
+        for step, (x, y, taught) in zip(
             range(start.step, end), self._batches(seed, start.step), strict=False
         ):
             rate = tf.constant(_corrected(schedule.at(step), step + 1), tf.float32)
             trainable, first, second, state = self._train_step(
-                trainable, first, second, state, x, y, rate
+                trainable, first, second, state, x, y, taught, rate
             )
         weights = {
             **start.weights,
@@ -131,22 +164,35 @@ class Trainer:
 
     def score(self, weights: Weights, split: Split) -> Score:
         """Accuracy and loss of the network with `weights` on `split`, always finite."""
-        net = self._network
-        values = [tf.constant(weights[p]) for p in (*net.trainable, *net.state)]
         right, loss = 0, 0.0
-        for first in range(0, len(split), _EVALUATION_BATCH):
-            inputs = self._data.prepared(split.inputs[first : first + _EVALUATION_BATCH])
-            labels = split.labels[first : first + _EVALUATION_BATCH]
-            count = len(labels)
-            # The last batch is filled up: a new shape would cost more than the images do.
-            full = np.resize(inputs, (_EVALUATION_BATCH, *inputs.shape[1:]))
-            probabilities = self._infer(values, tf.constant(full)).numpy()[:count]
-            picked = probabilities[np.arange(count), labels]
+        first = 0
+        for probabilities in self._outputs(weights, split):
+            labels = split.labels[first : first + len(probabilities)]
+            first += len(labels)
+            picked = probabilities[np.arange(len(labels)), labels]
             # A network that diverged gives NaN: wrong, and as sure of it as can be.
             picked = np.nan_to_num(picked, nan=0.0)
             right += int(((probabilities.argmax(axis=1) == labels) & (picked > 0)).sum())
             loss -= float(np.log(np.maximum(picked, keras.config.epsilon())).sum())
         return Score(right / len(split), loss / len(split))
+
+    def renewed(self, weights: Weights) -> Weights:
+        """`weights` with the statistics of batch normalisations found anew; the rest as it is."""
+        return self._statistics.renewed(weights)
+
+    def screened(self, weights: Weights) -> Score:
+        """A quick look at a network that lost filters: untrained, but with new statistics."""
+        return self.score(self.renewed(weights), self._screen)
+
+    def _outputs(self, weights: Weights, split: Split) -> Iterator[np.ndarray]:
+        """Probabilities [n, classes] of the examples of `split`, batch by batch."""
+        net = self._network
+        values = [tf.constant(weights[p]) for p in (*net.trainable, *net.state)]
+        for first in range(0, len(split), _EVALUATION_BATCH):
+            inputs = self._data.prepared(split.inputs[first : first + _EVALUATION_BATCH])
+            # The last batch is filled up: a new shape would cost more than the images do.
+            full = np.resize(inputs, (_EVALUATION_BATCH, *inputs.shape[1:]))
+            yield self._infer(values, tf.constant(full)).numpy()[: len(inputs)]
 
     def _seeded(self, start: Checkpoint, seed: int) -> list[np.ndarray]:
         """Values of the state, with random-number state set from the seed at the first step."""
@@ -156,8 +202,8 @@ class Trainer:
                 values[place] = np.array([seed, number], values[place].dtype)
         return list(values.values())
 
-    def _batches(self, seed: int, first_step: int) -> Iterator[tuple[Any, Any]]:
-        """Shuffled batches without end, beginning with that of `first_step`."""
+    def _batches(self, seed: int, first_step: int) -> Iterator[tuple[Any, Any, Any]]:
+        """Shuffled batches without end, beginning with that of `first_step`: x, y, taught."""
         split = self._data.train
         batch = min(self._batch, len(split))
         per_epoch = len(split) // batch
@@ -167,21 +213,38 @@ class Trainer:
             for number in range(skip, per_epoch):
                 index = order[number * batch : (number + 1) * batch]
                 inputs = self._data.prepared(split.inputs[index])
-                yield tf.constant(inputs), tf.constant(split.labels[index])
+                taught = self._taught_to(index)
+                yield tf.constant(inputs), tf.constant(split.labels[index]), tf.constant(taught)
             epoch, skip = epoch + 1, 0
 
+    def _taught_to(self, index: np.ndarray) -> np.ndarray:
+        """The teacher's softened outputs [n, classes] for training examples; empty without one."""
+        if self._teacher is None:
+            return np.zeros((len(index), 0), np.float32)
+        if self._taught is None:
+            # All at once, since a long fine-tune sees most of them more than once, and in an order
+            # that does not depend on the batches, so that a resumed job finds the same bits.
+            outputs = self._outputs(self._teacher.weights, self._data.train)
+            temperature = self._teacher.temperature
+            self._taught = np.concatenate([softened(each, temperature) for each in outputs])
+        taught: np.ndarray = self._taught[index]
+        return taught
+
     def _trace_train_step(self) -> Any:
-        net = self._network
+        net, teacher = self._network, self._teacher
 
         def step(
             weights: list[Any], first: list[Any], second: list[Any], state: list[Any],
-            x: Any, y: Any, rate: Any,
+            x: Any, y: Any, taught: Any, rate: Any,
         ) -> tuple[list[Any], list[Any], list[Any], list[Any]]:  # fmt: skip
-            self.traces += 1
+            self.traces["step"] += 1
             with tf.GradientTape() as tape:
                 tape.watch(weights)
                 outputs, new_state = net.apply(weights, state, x, training=True)
-                loss = tf.reduce_mean(_cross_entropy(y, outputs, net.gives_logits))
+                loss = tf.reduce_mean(cross_entropy(y, outputs, net.gives_logits))
+                if teacher is not None:
+                    lesson = teaching_loss(taught, outputs, net.gives_logits, teacher.temperature)
+                    loss = (1 - teacher.share) * loss + teacher.share * lesson
             gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
             first = [
                 _DECAY_FIRST * m + (1 - _DECAY_FIRST) * g
@@ -208,6 +271,7 @@ class Trainer:
                 state,
                 tf.TensorSpec(net.input_shape, tf.float32),
                 tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([None, None], tf.float32),
                 tf.TensorSpec([], tf.float32),
             ],
         )
@@ -217,7 +281,7 @@ class Trainer:
         count = len(net.trainable)
 
         def infer(values: Sequence[Any], x: Any) -> Any:
-            self.traces += 1
+            self.traces["inference"] += 1
             outputs, _ = net.apply(values[:count], values[count:], x, training=False)
             return tf.nn.softmax(outputs) if net.gives_logits else outputs
 
@@ -238,10 +302,6 @@ def _corrected(rate: float, step: int) -> float:
 
 def _zeros(tensors: Sequence[Any]) -> list[Any]:
     return [tf.zeros_like(tensor) for tensor in tensors]
-
-
-def _cross_entropy(labels: Any, outputs: Any, from_logits: bool) -> Any:
-    return keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=from_logits)
 
 
 def _values(places: Sequence[tuple[str, int]], tensors: Sequence[Any]) -> Weights:

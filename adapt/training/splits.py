@@ -31,6 +31,11 @@ class Split:
         """The examples at `index`."""
         return Split(self.inputs[index], self.labels[index])
 
+    def evenly(self, count: int) -> Split:
+        """At most `count` examples from all over the split: folders come class by class."""
+        count = min(count, len(self))
+        return self.take(np.linspace(0, len(self) - 1, count).round().astype(int))
+
 
 class Examples(NamedTuple):
     """What a source holds: `test` is None where it brings none; `classes` are names by label."""

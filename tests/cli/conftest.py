@@ -22,7 +22,7 @@ DEMO = ("--model", str(MODEL), "--data", "adapt.demo:digits")
 # Few enough steps for a test, and enough for several journal entries of each phase.
 REFERENCE = (
     *("--budget", "latency=50%", "--first-step", "0.2"),
-    *("--short-steps", "3", "--long-steps", "250"),
+    *("--short-steps", "3", "--settling-steps", "2", "--long-steps", "250"),
 )
 # Enough for a run on a machine that does much else.
 DEADLINE_S = 300

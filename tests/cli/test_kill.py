@@ -11,7 +11,9 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +28,8 @@ LONG = pytest.mark.skipif(not os.environ.get("ADAPT_LONG"), reason="ADAPT_LONG=1
 MORE_MOMENTS = 20
 # A step of the search takes about a second here, a piece of the fine-tune as well.
 MAX_DELAY_S = 1.0
-# Runs until the table has every kernel that the job asks for; the second is complete as a rule.
-MAX_FILLING = 4
+# Runs until the table has all that the search asks for: kernels, then whole networks.
+MAX_FILLING = 6
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Moment:
 class Uninterrupted:
     """A run from `table` to its end in `job`.
 
-    Its search asked for no kernel that the table lacks; those of the final networks are always
-    timed anew.
+    Its search asked for nothing that the table lacks; the final networks and their kernels are
+    always timed anew.
     """
 
     table: Path
@@ -89,13 +91,25 @@ def uninterrupted(
         adapt = type(reference[0])(tmp_path_factory.mktemp("uninterrupted"), warm)
         adapt.home.mkdir()
         shutil.copy(table, adapt.table)
-        finished = adapt.run("run", *adapt.DEMO, *adapt.REFERENCE)
-        assert finished.code == 0, finished.err
+        running = adapt.start("run", *adapt.DEMO, *adapt.REFERENCE)
         job = adapt.jobs / "digits-1"
-        if entries(job)[-1]["account"]["kernels_measured"] == 0:
+        running.until(lambda job=job: entries(job) and states(job)[-1]["phase"] == "finish")
+        account = entries(job)[-1]["account"]
+        if account["kernels_measured"] == account["networks_measured"] == 0:
+            finished = running.wait()
+            assert finished.code == 0, finished.err
             return Uninterrupted(table, job)
-        table = adapt.table
+        # Before the end, when the kernels of the compared networks are timed anew.
+        running.kill()
+        table = settled(adapt.table)
     raise AssertionError("the table never got complete")
+
+
+def settled(table: Path) -> Path:
+    """`table` with what a killed process wrote last in the file itself."""
+    with closing(sqlite3.connect(table)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return table
 
 
 def kill_at(running: Running, job: Path, moment: Moment) -> bool:

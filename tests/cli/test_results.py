@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Predicted and measured latency of one network agree within a few percent on a quiet machine. This
 # only tells a network of half the cost from the original.
 CLEARLY_LESS = 0.8
+# Of the limit; the small groups of the bundled network leave few networks to choose from.
+LEAST_USED = 0.9
 ESCAPE, RETURN = "\x1b", "\r"
 
 
@@ -105,12 +107,14 @@ def test_the_budget_is_met(reference: Reference) -> None:
     values = result(job)
     original, adapted = values["networks"]
     found = values["history"][-1]
-    assert total(found, "latency") <= values["limits"]["latency"]
+    # As the whole network was timed, in the hour of the search.
+    measured = sum(found["measured"]["latency"].values())
+    assert LEAST_USED <= measured / values["limits"]["latency"] <= 1.0
     assert adapted["widths"] == {name: len(kept) for name, kept in found["keep"].items()}
     assert adapted["measured"]["latency_us"] < CLEARLY_LESS * original["measured"]["latency_us"]
     # Both are of the last minute: what the search saw was measured earlier.
     assert total(adapted, "latency") < CLEARLY_LESS * total(original, "latency")
-    assert adapted["steps_trained"] == 250 + 3 * (len(values["history"]) - 1)
+    assert adapted["steps_trained"] == 250 + (3 + 2) * (len(values["history"]) - 1)
 
 
 def test_the_table_knows_what_was_used(reference: Reference) -> None:
@@ -168,7 +172,7 @@ def test_exact_budgets_and_a_terminal(adapt: Adapt) -> None:
     program = str(Path(sys.executable).with_name("adapt"))
     command = [program, "run", *adapt.DEMO, "--json"]
     command += [f"--budget={text}" for text in budgets]
-    command += ["--first-step=0.3", "--short-steps=1", "--long-steps=1"]
+    command += ["--first-step=0.3", "--short-steps=1", "--settling-steps=1", "--long-steps=1"]
     terminal, side = os.openpty()
     process = subprocess.Popen(
         command,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -94,3 +94,43 @@ def test_what_is_missing_is_named(digits_network: Network, halved: dict[str, int
 def test_resources_that_nobody_knows(digits_network: Network, resources: list[str]) -> None:
     with pytest.raises(UsageError, match=f"no {resources[-1]} source"):
         Pricer(digits_network, [MacCount()], resources)
+
+
+class Whole:
+    """Whole networks of a device: 3 us, and 5 us the original beside them."""
+
+    def __init__(self, *, relative: bool) -> None:
+        self.relative = relative
+        self.known: list[dict[str, int]] = []
+
+    def latency(self, widths: Mapping[str, int]) -> tuple[float, float] | None:
+        return (3.0, 5.0) if dict(widths) in self.known else None
+
+
+def test_whole_networks(digits_network: Network, halved: dict[str, int]) -> None:
+    """Their latency as it is, or as that share of what the original is priced at."""
+    for relative in (False, True):
+        whole = Whole(relative=relative)
+        pricer = Pricer(digits_network, (OneEach(), MacCount()), ["latency", "macs"], whole)
+        assert pricer.measurable == {"latency"}
+        with pytest.raises(Missing) as caught:
+            pricer.measured(halved)
+        assert caught.value.wholes == (dict(sorted(halved.items())),)
+        assert "1 networks have not been timed as a whole" in str(caught.value)
+        whole.known.append(halved)
+        measured, price = pricer.measured(halved), pricer.price(halved)
+        assert measured["macs"] == price["macs"]
+        expected = 0.6 * price["latency"].value if relative else 3.0
+        assert measured["latency"].value == pytest.approx(expected)
+        assert set(measured["latency"].by_origin) == {Origin.MEASURED}
+
+
+def test_nothing_to_measure(digits_network: Network, halved: dict[str, int]) -> None:
+    models = (OneEach(), MacCount())
+    for pricer in (
+        Pricer(digits_network, models, ["latency"]),
+        Pricer(digits_network, models, ["macs", "size"], Whole(relative=True)),
+        Pricer(digits_network, [], ["size"], Whole(relative=True)),
+    ):
+        assert pricer.measurable == frozenset()
+        assert pricer.measured(halved) == pricer.price(halved)

@@ -20,9 +20,12 @@ from adapt.cost import Amount, Cost, CostModel, MacCount, Missing, Origin
 from adapt.cost.pricer import Pricer
 from adapt.methods import METHODS
 from adapt.methods.base import Bench, Phase, Settings, State
+from adapt.network.elastic import ElasticNetwork
 from adapt.network.load import Network
+from adapt.training.activations import Activations
 from adapt.training.data import Data
 from adapt.training.finetune import Checkpoint, Trainer
+from adapt.training.importance import Importance
 from lookup_tables.kernel import Kernel
 
 # Of 135 examples held out: so few that proposals are often equally accurate.
@@ -76,6 +79,13 @@ class Counted:
         self.asked += 1
         return self._trainer.score(*arguments)
 
+    def screened(self, *arguments: Any) -> Any:
+        self.asked += 1
+        return self._trainer.screened(*arguments)
+
+    def renewed(self, *arguments: Any) -> Any:
+        return self._trainer.renewed(*arguments)
+
 
 @dataclass
 class Run:
@@ -83,6 +93,7 @@ class Run:
 
     bench: Bench
     model: CostModel
+    whole: Any = None
     limits: Mapping[str, float] = field(default_factory=dict)
     original: Cost = field(default_factory=lambda: Cost({}))
     journal: list[tuple[State, Checkpoint]] = field(default_factory=list)
@@ -104,10 +115,12 @@ class Run:
             try:
                 return question()
             except Missing as missing:
-                kernels = set(missing.kernels)
+                kernels, wholes = set(missing.kernels), missing.wholes
             assert isinstance(self.model, Staircase)
             assert not self.model.measured & kernels
             assert trainer.asked == before
+            if wholes:
+                self.whole.measure(wholes)
             self.model.measured |= kernels
 
 
@@ -118,28 +131,47 @@ class Driver:
     network: Network
     data: Data
     trainer: Trainer
+    importance: Importance
+    activations: Activations
     lines: list[str] = field(default_factory=list)
 
-    def bench(self, resources: Iterable[str], model: CostModel, **settings: Any) -> Bench:
-        """A bench that prices `resources`, latency by `model`."""
-        turned = {"short_steps": 2, "long_steps": 120, "first_step": 0.15, **settings}
+    def bench(
+        self, name: str, resources: Iterable[str], model: CostModel, **settings: Any
+    ) -> Bench:
+        """A bench for the method `name` that prices `resources`, latency by `model`."""
+        turned = {"short_steps": 2, "settling_steps": 1, "long_steps": 120, "first_step": 0.15}
+        turned |= settings
         models = (model, MacCount())
         counted: Any = Counted(self.trainer)
         return Bench(
             network=self.network,
             data=self.data,
             trainer=counted,
+            importance=self.importance,
+            activations=self.activations,
             pricer=Pricer(self.network, models, resources),
-            settings=Settings(**turned),
+            settings=Settings(**turned).settled(METHODS[name].defaults),
             seed=3,
             notify=self.lines.append,
         )
 
-    def run(self, name: str, *budget: str, model: CostModel | None = None, **settings: Any) -> Run:
-        """The method `name` from its start to its end; latency by `model`, a staircase if None."""
+    def run(
+        self,
+        name: str,
+        *budget: str,
+        model: CostModel | None = None,
+        pricer: Pricer | None = None,
+        whole: Any = None,
+        **settings: Any,
+    ) -> Run:
+        """The method `name` from its start to its end; latency by `model`, a staircase if None.
+
+        `whole` measures whole networks for `pricer`.
+        """
         parsed, method, model = Budget.parse(budget), METHODS[name], model or Staircase()
-        bench = self.bench(parsed.resources, model, **settings)
-        run = Run(bench, model)
+        bench = self.bench(name, parsed.resources, model, **settings)
+        bench = replace(bench, pricer=pricer or bench.pricer)
+        run = Run(bench, model, whole)
         run.original = run.price({})
         run.limits = parsed.resolve(run.original.values_by_resource)
         state = run.ask(lambda: method.start(bench, run.limits, run.original))
@@ -153,4 +185,13 @@ class Driver:
 @pytest.fixture(scope="session")
 def driver(digits_network: Network, digits_data: Data, digits_trainer: Trainer) -> Driver:
     few = replace(digits_data, holdout=digits_data.holdout.take(np.arange(HOLDOUT)))
-    return Driver(digits_network, few, digits_trainer)
+    elastic = ElasticNetwork(digits_network.model, digits_network.groups)
+    activations = Activations(elastic, digits_network.groups, few)
+    importance = Importance(elastic, digits_network.groups, few, activations)
+    return Driver(digits_network, few, digits_trainer, importance, activations)
+
+
+@pytest.fixture
+def staircase() -> Staircase:
+    """A device of which nothing is known."""
+    return Staircase()

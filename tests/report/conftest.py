@@ -53,8 +53,15 @@ def iteration(number: int, group: str, widths: Mapping[str, int], scale: float) 
     if group:
         width = widths[group]
         proposals = [
-            Proposal(group=group, width=width, cost=cost, accuracy=accuracy, loss=0.2),
-            Proposal(group="other", width=3, cost=cost, accuracy=0.2, loss=2.5),
+            Proposal(
+                widths={group: width},
+                cost=cost,
+                accuracy=accuracy,
+                loss=0.2,
+                steps=30,
+                chosen=True,
+            ),
+            Proposal(widths={"other": 3}, cost=cost, accuracy=0.2, loss=2.5),
         ]
     return Iteration(
         number=number,

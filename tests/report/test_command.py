@@ -49,6 +49,10 @@ def test_every_option_comes_back(request_of: Make) -> None:
         long_rate=0.25,
         first_step=0.1,
         decay=1,
+        finalists=2,
+        importance="fpgm",
+        distillation=0.5,
+        temperature=2,
     )
     request = request_of(
         model=Path("/my models/a;b $(c).keras"),

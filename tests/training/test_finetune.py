@@ -22,7 +22,7 @@ from adapt.network.groups import find_groups
 from adapt.network.load import Network
 from adapt.network.shrink import Weights
 from adapt.training.data import Data, Split
-from adapt.training.finetune import Checkpoint, Schedule, Trainer, derive_seed
+from adapt.training.finetune import Checkpoint, Schedule, Teacher, Trainer, derive_seed
 
 RATE = 0.001
 
@@ -175,7 +175,7 @@ def test_any_widths_without_tracing_again(
         digits_trainer.score(trained.weights, digits_data.holdout)
         model = digits_network.shrunk(keep, trained.weights)  # Raises where a shape does not fit.
         assert len(model.weights) > 0
-    assert digits_trainer.traces == 2
+    assert set(digits_trainer.traces.values()) == {1}
 
 
 def test_one_adam_step_and_the_next_are_those_of_keras(
@@ -325,7 +325,7 @@ def test_batch_statistics_follow() -> None:
 def test_an_epoch_takes_every_example_once_in_an_order_of_its_own() -> None:
     model = small(tail=softmax())
     trainer = Trainer(ElasticNetwork(model, find_groups(model)), NOISE, batch=16)
-    batches = [x.numpy() for x, _ in itertools.islice(trainer._batches(1, 0), 8)]
+    batches = [x.numpy() for x, *_ in itertools.islice(trainer._batches(1, 0), 8)]
     first, second = np.concatenate(batches[:4]), np.concatenate(batches[4:])
     assert not (first == INPUTS).all()
     assert not (first == second).all()
@@ -339,3 +339,37 @@ def test_batches_larger_than_the_data() -> None:
     start = Checkpoint(shrink.read_weights(model))
     after = trainer.train(start, constant(20, rate=0.01), seed=1)
     assert trainer.score(after.weights, SPLIT).loss < trainer.score(start.weights, SPLIT).loss
+
+
+# --- a teacher ---------------------------------------------------------------------------------
+
+
+def taught(network: Network, data: Data, share: float) -> Trainer:
+    elastic = ElasticNetwork(network.model, network.groups)
+    return Trainer(elastic, data, batch=32, teacher=Teacher(network.weights, share, 3.0))
+
+
+def test_a_teacher_is_followed(digits_network: Network, digits_data: Data) -> None:
+    """With labels that are all wrong, only the teacher can say what is right."""
+    wrong = replace(digits_data.train, labels=(digits_data.train.labels + 1) % 10)
+    data = replace(digits_data, train=wrong)
+    _, weights = narrowed(digits_network, lambda width: width // 2)
+    accuracies = [
+        taught(digits_network, data, share)
+        .train(Checkpoint(weights), constant(60, rate=0.002), seed=1)
+        .weights
+        for share in (1.0, 0.0)
+    ]
+    trainer = taught(digits_network, data, 1.0)
+    followed, deaf = (trainer.score(each, digits_data.holdout).accuracy for each in accuracies)
+    assert followed > 0.85
+    assert deaf < 0.2
+
+
+def test_a_teacher_in_pieces(digits_network: Network, digits_data: Data) -> None:
+    start, schedule = Checkpoint(digits_network.weights), Schedule(RATE, 5, cosine=True)
+    whole = taught(digits_network, digits_data, 0.7).train(start, schedule, seed=5)
+    piece = taught(digits_network, digits_data, 0.7).train(start, schedule, seed=5, until=2)
+    other = taught(digits_network, digits_data, 0.7)
+    assert same(whole.weights, other.train(piece, schedule, seed=5).weights)
+    assert set(other.traces.values()) == {1}

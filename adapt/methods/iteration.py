@@ -1,0 +1,289 @@
+"""The stages of one iteration of `netadapt`, each a pure function of what is remembered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TypeVar
+
+from adapt.cost.base import Cost, Missing
+from adapt.methods.base import Bench, Iteration, Phase, Proposal, State, label, priced, unreachable
+from adapt.methods.landscape import Landscape, Widths
+from adapt.methods.memory import Memory, Stage, Trial
+from adapt.methods.proposals import proposals
+from adapt.methods.screening import Screening
+from adapt.training.finetune import Checkpoint, derive_seed
+
+__all__ = ["Round"]
+
+_T = TypeVar("_T")
+
+# Groups that an iteration probes, those first that were not for longest.
+_PROBES = 16
+
+# A group is probed at a width at which it gives this part of what the iteration has to save, or
+# more where there are few groups: about as deep as it will be cut together with others.
+_PROBED_PART = 0.4
+
+# Rounds of proposals in an iteration, and proposals in a round.
+_ROUNDS = 2
+_PER_ROUND = 10
+
+# Networks that are measured whole, and how often they are changed before the nearest must do.
+_MEASURED = 3
+_MOST_VERIFIED = 3
+
+# Where a network should end, as a share of its limit: measured again at the end it must still be
+# within the limit, and no more than 2 % below.
+_AIM, _HIGHEST, _LOWEST = 0.99, 0.995, 0.982
+
+# By chance a narrower network may be better; that says nothing of narrower ones still.
+_LEAST_GROWTH = 1e-3
+
+# An iteration more for the last percents is not worth it: the step is this much longer at most.
+_LONGER = 0.25
+
+
+@dataclass(frozen=True)
+class Round:
+    """One iteration under way: `state` is that of its beginning but for its memory."""
+
+    bench: Bench
+    state: State
+    checkpoint: Checkpoint
+    memory: Memory
+
+    @property
+    def number(self) -> int:
+        """That of the iteration, from 1."""
+        return len(self.state.history)
+
+    def probe(self) -> State:
+        """Screen the network as it is, and with single groups narrowed."""
+        memory = self.memory.model_copy(update={"left": self._iterations_left()})
+        if memory.left == 1:
+            memory = memory.model_copy(update={"corrections": self._corrections()})
+        widths = self._probes(self._landscape(memory), memory)
+        base = self._screened([self.state.widths], "the network as it is")[0]
+        trials = self._screened(list(widths.values()), "probe")
+        sensitivities = dict(memory.sensitivities)
+        for name, trial in zip(widths, trials, strict=True):
+            removed = self._screening.removed(trial.widths)[name]
+            growth = max(trial.loss - base.loss, _LEAST_GROWTH)
+            sensitivities[name] = growth / max(removed, 1e-9)
+        update = {
+            "stage": Stage.PROPOSE,
+            "base_loss": base.loss,
+            "sensitivities": sensitivities,
+            "probed": {**memory.probed, **dict.fromkeys(widths, self.number)},
+        }
+        return self._with(memory.model_copy(update=update))
+
+    def propose(self) -> State:
+        """Screen a round of proposals, and learn from them how sensitive the groups are."""
+        memory, landscape = self.memory, self._landscape(self.memory)
+        seen = [trial.widths for trial in memory.trials]
+        seed = derive_seed(self.bench.seed, self.number, memory.rounds)
+        expected = self._screening.expected(memory)
+        found = proposals(landscape, expected, seen, _PER_ROUND, seed)
+        if not found and not seen:
+            raise unreachable(landscape.cost(landscape.scaled()), self.state.limits)
+        trials = self._screened(found, "proposal", [landscape.cost(widths) for widths in found])
+        for trial in trials:
+            growth = max(trial.loss - memory.base_loss, _LEAST_GROWTH)
+            memory = memory.learnt(self._screening.removed(trial.widths), growth)
+        rounds, stage = memory.rounds + 1, Stage.PROPOSE
+        if rounds == _ROUNDS:
+            stage = Stage.VERIFY if memory.left == 1 else Stage.TUNE
+        update = {"trials": [*memory.trials, *trials], "rounds": rounds, "stage": stage}
+        return self._with(memory.model_copy(update=update))
+
+    def verify(self) -> State:
+        """Measure the best; those that are not just below the limits are changed until they are."""
+        memory = self.memory
+        best = sorted(memory.trials, key=lambda trial: trial.loss)[:_MEASURED]
+        costs = _together(partial(self.bench.pricer.measured, trial.widths) for trial in best)
+        used = [self._used(cost) for cost in costs]
+        trials = [
+            trial.model_copy(update={"measured": priced(cost)})
+            for trial, cost in zip(best, costs, strict=True)
+        ]
+        good = [_LOWEST <= share <= _HIGHEST for share in used]
+        if all(good) or memory.verified >= _MOST_VERIFIED:
+            fitting = [trial for trial, fits in zip(trials, good, strict=True) if fits]
+            fitting = fitting or [t for t, share in zip(trials, used, strict=True) if share <= 1.0]
+            fitting = fitting or [trials[used.index(min(used))]]
+            others = [trial for trial in memory.trials if trial not in best]
+            update = {"stage": Stage.TUNE, "trials": [*fitting, *others]}
+            return self._with(memory.model_copy(update=update))
+        bad = [pair for pair, fits in zip(zip(best, costs, strict=True), good, strict=True)
+               if not fits]  # fmt: skip
+        mended = _together(partial(self._mended, trial, cost) for trial, cost in bad)
+        changed = self._screened(
+            [widths for widths, _ in mended], "mending a proposal", [cost for _, cost in mended]
+        )
+        kept = [trial for trial, fits in zip(trials, good, strict=True) if fits]
+        update = {"trials": [*kept, *changed], "verified": memory.verified + 1}
+        return self._with(memory.model_copy(update=update))
+
+    def tune(self) -> tuple[State, Checkpoint]:
+        """Fine-tune the best proposals briefly; the one of least loss goes on, and is the next."""
+        bench, settings = self.bench, self.bench.settings
+        ranked = sorted(self.memory.trials, key=lambda trial: trial.loss)
+        verified = [trial for trial in ranked if trial.measured]
+        finalists = (verified or ranked)[: settings.finalists]
+        tuned: list[tuple[Proposal, Trial, Checkpoint]] = []
+        for count, trial in enumerate(finalists, 1):
+            bench.notify(f"iteration {self.number}: tuning {count} of {len(finalists)}")
+            trained = self._screening.tuned(trial.widths, settings.short_steps)
+            score = bench.trainer.score(bench.trainer.renewed(trained.weights), bench.holdout)
+            proposal = self._proposal(trial).model_copy(
+                update={**vars(score), "steps": settings.short_steps}
+            )
+            tuned.append((proposal, trial, trained))
+        winner, trial, trained = min(tuned, key=lambda each: each[0].loss)
+        bench.notify(f"iteration {self.number}: tuning the best further")
+        steps = settings.short_steps + settings.settling_steps
+        trained = self._screening.tuned(trial.widths, steps, trained)
+        weights = bench.trainer.renewed(trained.weights)
+        score = bench.trainer.score(weights, bench.holdout)
+        shown = [proposal for proposal, _, _ in tuned if proposal is not winner]
+        shown += [self._proposal(trial) for trial in ranked if trial not in finalists]
+        point = Iteration(
+            number=self.number,
+            group=label(winner.widths),
+            keep=self._screening.chosen(trial.widths),
+            cost=trial.cost,
+            accuracy=score.accuracy,
+            loss=score.loss,
+            proposals=[winner.model_copy(update={"chosen": True}), *shown],
+            measured=trial.measured if bench.pricer.measurable else None,
+        )
+        return self._advanced(point, steps), Checkpoint(weights)
+
+    @cached_property
+    def _screening(self) -> Screening:
+        return Screening(self.bench, self.number, self.state.keep, self.checkpoint)
+
+    def _iterations_left(self) -> int:
+        """Up to the budget, this one included, each of which lowers costs by an equal factor."""
+        current = self.bench.pricer.price(self.state.widths).values_by_resource
+        step = self.bench.settings.first_step
+        assert step is not None
+        limits = self._limits(self.memory)
+        gap = max(math.log(current[name] / limit) for name, limit in limits.items())
+        longest = -math.log(1 - min(step, 0.9))
+        return max(1, math.ceil(gap / longest - _LONGER))
+
+    def _landscape(self, memory: Memory) -> Landscape:
+        """Ways from the network as it is to this iteration's goal."""
+        current = self.bench.pricer.price(self.state.widths).values_by_resource
+        goal = {
+            # A resource that is within its limit may grow up to it.
+            name: max(limit, limit * (current[name] / limit) ** (1 - 1 / memory.left))
+            for name, limit in self._limits(memory).items()
+        }
+        groups = self.bench.network.groups.groups
+        return Landscape(groups, self.state.widths, goal, self.bench.pricer.price)
+
+    def _limits(self, memory: Memory) -> dict[str, float]:
+        """The limits as prices have to meet them, so that measurements meet the budget's."""
+        return {
+            name: limit * (_AIM / memory.corrections[name] if name in memory.corrections else 1.0)
+            for name, limit in self.state.limits.items()
+        }
+
+    def _corrections(self) -> dict[str, float]:
+        """By how much the network as it is exceeds its price, by what can be measured."""
+        measured = self.bench.pricer.measured(self.state.widths)
+        price = self.bench.pricer.price(self.state.widths)
+        return {
+            name: measured[name].value / price[name].value
+            for name in self.state.limits
+            if name in self.bench.pricer.measurable
+        }
+
+    def _probes(self, landscape: Landscape, memory: Memory) -> dict[str, Widths]:
+        """For each group to probe, the network's widths with this group narrowed."""
+        groups = [name for name, options in landscape.options.items() if options]
+        waiting = sorted(groups, key=lambda name: memory.probed.get(name, -1))[:_PROBES]
+        part = max(_PROBED_PART, 1.5 / max(len(groups), 1))
+        return {
+            name: {
+                **self.state.widths,
+                name: min(landscape.options[name], key=lambda o: abs(o.won - part)).width,
+            }
+            for name in waiting
+        }
+
+    def _screened(
+        self, candidates: Sequence[Widths], what: str, costs: Sequence[Cost] = ()
+    ) -> list[Trial]:
+        """Each of `candidates`, of these `costs` where they count, as it is untrained."""
+        trials = []
+        for count, widths in enumerate(candidates):
+            of = f" {count + 1} of {len(candidates)}" if len(candidates) > 1 else ""
+            self.bench.notify(f"iteration {self.number}: {what}{of}")
+            cost = costs[count] if costs else None
+            trials.append(self._screening.screened(widths, cost))
+        return trials
+
+    def _used(self, cost: Cost) -> float:
+        """The largest share of its limit that `cost` uses, of what can be measured."""
+        names = [name for name in self.state.limits if name in self.bench.pricer.measurable]
+        return max((cost[n].value / self.state.limits[n] for n in names), default=_AIM)
+
+    def _mended(self, trial: Trial, measured: Cost) -> tuple[Widths, Cost]:
+        """Widths near to those of `trial` that meet the limits, by what it was measured at."""
+        price = self.bench.pricer.price(trial.widths)
+        goal = {
+            name: _AIM * limit * price[name].value / measured[name].value
+            if name in self.bench.pricer.measurable
+            else limit
+            for name, limit in self.state.limits.items()
+        }
+        groups = self.bench.network.groups.groups
+        landscape = Landscape(groups, self.state.widths, goal, self.bench.pricer.price)
+        widths = landscape.mended(trial.widths, self._screening.expected(self.memory))
+        return widths, landscape.cost(widths)
+
+    def _proposal(self, trial: Trial) -> Proposal:
+        before = self.state.widths
+        return Proposal(
+            widths={name: w for name, w in trial.widths.items() if w != before[name]},
+            cost=trial.cost,
+            accuracy=trial.accuracy,
+            loss=trial.loss,
+        )
+
+    def _advanced(self, point: Iteration, steps: int) -> State:
+        """The state after this iteration, whose best network is `point` after so many steps."""
+        memory = self.memory
+        kept = Memory(sensitivities=memory.sensitivities, probed=memory.probed)
+        update = {
+            "phase": Phase.FINISH if memory.left == 1 else Phase.SEARCH,
+            "keep": point.keep,
+            "history": [*self.state.history, point],
+            "steps_trained": self.state.steps_trained + steps,
+            "memory": {} if memory.left == 1 else kept.model_dump(mode="json"),
+        }
+        return self.state.model_copy(update=update)
+
+    def _with(self, memory: Memory) -> State:
+        return self.state.model_copy(update={"memory": memory.model_dump(mode="json")})
+
+
+def _together(questions: Iterable[Callable[[], _T]]) -> list[_T]:
+    """The answers; Missing with what all of them lack."""
+    answers: list[_T] = []
+    missing: list[Missing] = []
+    for question in questions:
+        try:
+            answers.append(question())
+        except Missing as lack:
+            missing.append(lack)
+    if missing:
+        raise Missing.together(missing)
+    return answers

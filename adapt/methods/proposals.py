@@ -1,0 +1,74 @@
+"""The proposals of a round: different ways to narrow several groups at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from adapt.cost.base import Missing
+from adapt.methods.landscape import Landscape, Lost, Widths
+from adapt.training.finetune import derive_seed
+
+__all__ = ["proposals"]
+
+# How widely proposals doubt what is expected: standard deviations of a lognormal factor on each
+# group's loss, in turns. The first takes expectations as they are.
+_DOUBTS = (0.0, 0.3, 0.6, 1.0)
+
+
+def proposals(
+    landscape: Landscape,
+    expected: Lost,
+    seen: Sequence[Mapping[str, int]],
+    count: int,
+    seed: int,
+) -> list[Widths]:
+    """At most `count` widths that reach the goal of `landscape` and are not among `seen`.
+
+    Some win the most for the least that is `expected` to be lost, each with doubts of its own that
+    derive from `seed`; others narrow one group, as the paper's do, or all alike. Raises Missing
+    with what all of them lack.
+    """
+    found: list[Widths] = []
+    missing: list[Missing] = []
+    for source in _sources(landscape, expected, count, seed, first=not seen):
+        try:
+            widths = source()
+        except Missing as lack:
+            missing.append(lack)
+            continue
+        if widths not in seen and widths not in found and landscape.meets(widths):
+            found.append(widths)
+    if missing:
+        raise Missing.together(missing)
+    return found[:count]
+
+
+def _sources(
+    landscape: Landscape, expected: Lost, count: int, seed: int, *, first: bool
+) -> Iterator[Callable[[], Widths]]:
+    """Functions that each make one proposal."""
+    combined = [
+        partial(landscape.greedy, partial(_doubted, expected, _doubts(landscape.widths, n, seed)))
+        for n in range(count)
+    ]
+    if not first:
+        yield from combined
+        return
+    # Half of each kind, where there are as many.
+    yield from combined[: count // 2]
+    yield lambda: landscape.refunded(landscape.scaled(), expected)
+    yield from (partial(dict, widths) for widths in landscape.alone())
+    yield from combined[count // 2 :]
+
+
+def _doubts(groups: Mapping[str, int], number: int, seed: int) -> dict[str, float]:
+    random = np.random.default_rng(derive_seed(seed, number))
+    factors = random.lognormal(0.0, _DOUBTS[number % len(_DOUBTS)], len(groups))
+    return dict(zip(groups, factors.tolist(), strict=True))
+
+
+def _doubted(expected: Lost, doubts: Mapping[str, float], group: str, width: int) -> float:
+    return expected(group, width) * doubts[group]

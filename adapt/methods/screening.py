@@ -1,0 +1,84 @@
+"""Candidates of one iteration: which filters they keep, and how good they are untrained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from adapt.cost.base import Cost
+from adapt.methods.base import Bench, priced
+from adapt.methods.landscape import Lost, Widths
+from adapt.methods.memory import Memory, Trial
+from adapt.training.finetune import Checkpoint, Schedule, derive_seed
+from adapt.training.importance import strongest
+
+__all__ = ["Screening"]
+
+# What is next to nothing, so that shares of nothing stay finite.
+_LEAST = 1e-30
+
+
+@dataclass(frozen=True)
+class Screening:
+    """Looks at narrower versions of the network of `checkpoint`, which has the filters `keep`.
+
+    Each candidate is a function of these and its widths alone, so that they can be looked at in
+    any order and anywhere.
+    """
+
+    bench: Bench
+    number: int
+    keep: dict[str, list[int]]
+    checkpoint: Checkpoint
+
+    @cached_property
+    def shares(self) -> dict[str, dict[int, float]]:
+        """For each group, the share of its importance that goes at each narrower width."""
+        importance = self.bench.important(self.checkpoint, self.keep)
+        shares = {}
+        for group in self.bench.network.groups.groups:
+            values = importance[group.filters[np.asarray(self.keep[group.name])]]
+            lost = np.cumsum(np.sort(values)) / max(float(values.sum()), _LEAST)
+            widths = range(len(values) - 1, -1, -1)
+            shares[group.name] = dict(zip(widths, lost.tolist(), strict=True))
+        return shares
+
+    def removed(self, widths: Mapping[str, int]) -> dict[str, float]:
+        """The shares of importance that go at `widths`, of the groups that these narrow."""
+        return {
+            name: self.shares[name][width]
+            for name, width in widths.items()
+            if width in self.shares[name]
+        }
+
+    def expected(self, memory: Memory) -> Lost:
+        """By how much the loss should grow with a group at a width, as far as is known."""
+        return lambda group, width: memory.lost(group, self.shares[group].get(width, 0.0))
+
+    def chosen(self, widths: Mapping[str, int]) -> dict[str, list[int]]:
+        """The filters that stay at `widths`."""
+        importance = self.bench.important(self.checkpoint, self.keep)
+        groups = self.bench.network.groups
+        return {
+            name: strongest(importance, self.keep, name, width, groups)
+            for name, width in widths.items()
+        }
+
+    def screened(self, widths: Widths, cost: Cost | None = None) -> Trial:
+        """The network of `widths`, cut and with new statistics, but not trained."""
+        weights = self.bench.cut(self.chosen(widths), self.checkpoint, self.keep)
+        score = self.bench.trainer.screened(weights)
+        record = {} if cost is None else priced(cost)
+        return Trial(widths=widths, cost=record, accuracy=score.accuracy, loss=score.loss)
+
+    def tuned(self, widths: Widths, steps: int, start: Checkpoint | None = None) -> Checkpoint:
+        """The network of `widths` after so many steps; `start` is the same after fewer."""
+        bench = self.bench
+        if start is None:
+            start = Checkpoint(bench.cut(self.chosen(widths), self.checkpoint, self.keep))
+        schedule = Schedule(bench.settings.short_rate, steps, cosine=False)
+        seed = derive_seed(bench.seed, self.number, *widths.values())
+        return bench.trainer.train(start, schedule, seed=seed)

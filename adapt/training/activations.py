@@ -1,0 +1,96 @@
+"""What the layers of a network read: means and covariances of their input channels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from adapt.network.elastic import ElasticNetwork, Place
+from adapt.network.groups import ChannelGroups
+from adapt.network.shrink import Weights
+from adapt.training.data import Data
+
+__all__ = ["Activations", "Moments", "Reader"]
+
+# Examples, and how many at once: the activations of all layers are in memory together.
+_EXAMPLES = 512
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A kernel that sums over channels along `axis`; `filters[p]` is what position p reads."""
+
+    kernel: Place
+    axis: int
+    filters: np.ndarray
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of what a kernel reads: mean [C] and covariance [C, C] over examples and pixels, float64."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+class Activations:
+    """The moments of shrunk versions of `network`, whose function is traced once."""
+
+    def __init__(self, network: ElasticNetwork, groups: ChannelGroups, data: Data) -> None:
+        self._network, self._data = network, data
+        self._split = data.train.evenly(_EXAMPLES)
+        known = set(network.readers)
+        self.readers = [
+            Reader(use.variable, use.axis, use.filters)
+            for use in groups.uses
+            if not use.produces and use.variable in known
+        ]
+        self.traces: Counter[str] = Counter()
+        self._run = self._trace() if self.readers else None
+        self._last: tuple[Weights, list[Moments]] | None = None
+
+    def of(self, weights: Weights) -> list[Moments]:
+        """Moments of what each of `readers` reads in the network with `weights`."""
+        # The steps of an iteration ask about the same network again and again.
+        if self._last is None or self._last[0] is not weights:
+            self._last = weights, self._found(weights)
+        return self._last[1]
+
+    def _found(self, weights: Weights) -> list[Moments]:
+        if self._run is None:
+            return []
+        net = self._network
+        values = [tf.constant(weights[p]) for p in (*net.trainable, *net.state)]
+        sums: list[tuple[np.ndarray, np.ndarray]] = []
+        for first in range(0, len(self._split), _BATCH):
+            inputs = self._split.inputs[first : first + _BATCH]
+            share = len(inputs) / len(self._split)
+            found = self._run(values, tf.constant(self._data.prepared(inputs)))
+            parts = [(share * m.numpy().astype(float), share * s.numpy()) for m, s in found]
+            sums = sums or [(np.zeros_like(m), np.zeros_like(s)) for m, s in parts]
+            sums = [(a + c, b + d) for (a, b), (c, d) in zip(sums, parts, strict=True)]
+        return [Moments(mean, square - np.outer(mean, mean)) for mean, square in sums]
+
+    def _trace(self) -> Any:
+        net = self._network
+        kernels = [reader.kernel for reader in self.readers]
+        count = len(net.trainable)
+
+        def moments(values: list[Any], x: Any) -> list[Any]:
+            self.traces["activations"] += 1
+            found = []
+            for read in net.read_by(kernels, values[:count], values[count:], x):
+                rows = tf.reshape(read, [-1, tf.shape(read)[-1]])
+                square = tf.matmul(rows, rows, transpose_a=True)
+                number = tf.cast(tf.shape(rows)[0], tf.float32)
+                found.append((tf.reduce_mean(rows, axis=0), square / number))
+            return found
+
+        places = (*net.trainable, *net.state)
+        x = tf.TensorSpec(net.input_shape, tf.float32)
+        return tf.function(moments, input_signature=[[net.signature(p) for p in places], x])

@@ -1,0 +1,136 @@
+"""Filters that stay stand in for those that go: exactly, where they can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from adapt.network import shrink
+from adapt.network.elastic import ElasticNetwork
+from adapt.network.groups import ChannelGroups, find_groups
+from adapt.network.shrink import Weights
+from adapt.training.activations import Activations
+from adapt.training.compensation import compensated
+from adapt.training.data import Data, Split
+from adapt.training.importance.elimination import output_errors
+
+CLASSES = 3
+
+
+def data() -> Data:
+    random = np.random.default_rng(1)
+    parts = [
+        Split(random.normal(size=(n, 6, 6, 2)).astype(np.float32), np.arange(n, dtype=np.int32) % 3)
+        for n in (600, 40, 40)
+    ]
+    return Data(parts[0], parts[1], parts[2], ("a", "b", "c"), 1.0, 0.0, "")
+
+
+def plain() -> keras.Model:
+    """Convolutions with biases, read by another convolution and, flattened, by a dense layer."""
+    x = image = keras.Input((6, 6, 2))
+    x = layers.Conv2D(6, 3, padding="valid", activation="relu", name="first")(x)
+    x = layers.Conv2D(5, 1, activation="relu", name="second")(x)
+    x = layers.Flatten()(x)
+    return keras.Model(image, layers.Dense(CLASSES, activation="softmax", name="last")(x))
+
+
+def dependent(weights: Weights, model: keras.Model) -> Weights:
+    """`weights` with filter 4 of the first layer like filter 1, and filter 5 constant."""
+    changed = {place: value.copy() for place, value in weights.items()}
+    kernel, bias = changed["first", 0], changed["first", 1]
+    kernel[..., 4], bias[4] = 2.0 * kernel[..., 1], 2.0 * bias[1]
+    kernel[..., 5], bias[5] = 0.0, 0.7
+    return changed
+
+
+class Case:
+    """A network with weights, looked at."""
+
+    def __init__(self, model: keras.Model, change: Callable[..., Weights] | None = None) -> None:
+        keras.utils.set_random_seed(3)
+        self.model, self.data = model, data()
+        self.groups: ChannelGroups = find_groups(model)
+        weights = shrink.read_weights(model)
+        self.weights = change(weights, model) if change else weights
+        shrink.write_weights(model, self.weights)
+        self.activations = Activations(ElasticNetwork(model, self.groups), self.groups, self.data)
+        self.full = {group.name: list(range(group.width)) for group in self.groups.groups}
+
+    def outputs(self, keep: dict[str, list[int]], *, standing_in: bool) -> np.ndarray:
+        """Those of the network with the filters `keep`, for the test examples."""
+        keep, weights = {**self.full, **keep}, self.weights
+        if standing_in:
+            readers, moments = self.activations.readers, self.activations.of(weights)
+            weights = compensated(weights, self.groups, readers, moments, keep, self.full)
+        cut = shrink.slice_weights(weights, self.groups, keep)
+        widths = {name: len(positions) for name, positions in keep.items()}
+        network = shrink.build(self.model, self.groups, widths)
+        shrink.write_weights(network, cut)
+        outputs: np.ndarray = np.asarray(network(self.data.test.inputs))
+        return outputs
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return Case(plain(), dependent)
+
+
+def test_moments_are_those_of_what_is_read(case: Case) -> None:
+    by_kernel = dict(
+        zip(
+            (reader.kernel for reader in case.activations.readers),
+            case.activations.of(case.weights),
+            strict=True,
+        )
+    )
+    assert set(by_kernel) == {("first", 0), ("second", 0), ("last", 0)}
+    inner = keras.Model(case.model.input, case.model.get_layer("first").output)
+    read = np.asarray(inner(case.data.train.evenly(512).inputs)).reshape(-1, 6)
+    moments = by_kernel["second", 0]
+    np.testing.assert_allclose(moments.mean, read.mean(axis=0), rtol=1e-4, atol=1e-5)
+    expected = np.cov(read, rowvar=False, bias=True)
+    np.testing.assert_allclose(moments.covariance, expected, rtol=1e-3, atol=1e-4)
+    assert case.activations.traces == {"activations": 1}
+
+
+@pytest.mark.parametrize("gone", [[4], [1], [5], [4, 5], [1, 5]])
+def test_what_others_show_is_not_missed(case: Case, gone: list[int]) -> None:
+    keep = {"first": [position for position in range(6) if position not in gone]}
+    before = case.outputs({}, standing_in=True)
+    after = case.outputs(keep, standing_in=True)
+    np.testing.assert_allclose(after, before, atol=0.01)
+    assert abs(case.outputs(keep, standing_in=False) - before).max() > 0.02
+
+
+def test_what_only_it_shows_is_missed_less(case: Case) -> None:
+    before = case.outputs({}, standing_in=False)
+    for gone in ({"first": [0, 1, 2, 4, 5]}, {"second": [0, 1, 3, 4]}):
+        far = abs(case.outputs(gone, standing_in=False) - before).mean()
+        assert abs(case.outputs(gone, standing_in=True) - before).mean() < far
+
+
+def test_of_two_alike_one_is_important(case: Case) -> None:
+    readers, moments = case.activations.readers, case.activations.of(case.weights)
+    errors = output_errors(case.weights, case.groups, readers, moments, case.full)
+    first = errors[case.groups.groups[case.groups.index["first"]].filters]
+    assert first[5] < 1e-3  # Constant: the biases make up for it.
+    assert min(first[1], first[4]) < 1e-3 < max(first[1], first[4])
+    assert (first[[0, 2, 3]] > 10 * first[5]).all()
+    assert (errors >= 0).all()
+
+
+def test_shares_of_a_network_that_was_cut(case: Case) -> None:
+    """Filters that went count as nothing, and the rest as in a network of their own."""
+    keep: dict[str, Any] = {**case.full, "first": [0, 2, 3, 4]}
+    weights = shrink.slice_weights(case.weights, case.groups, keep)
+    readers, moments = case.activations.readers, case.activations.of(weights)
+    errors = output_errors(weights, case.groups, readers, moments, keep)
+    first = errors[case.groups.groups[case.groups.index["first"]].filters]
+    assert first[[1, 5]].tolist() == [0.0, 0.0]
+    assert (first[[0, 2, 3, 4]] > 0).all()
