@@ -18,7 +18,7 @@ from tests.fleet.adb import lab
 from tests.fleet.emulation import aarch64_bundle, cache, emulator
 
 pytestmark = pytest.mark.skipif(
-    "ADAPT_LONG" not in os.environ, reason="ten minutes; ADAPT_LONG=1 runs it"
+    "ADAPT_LONG" not in os.environ, reason="minutes; ADAPT_LONG=1 runs it"
 )
 MAX_RESUMES = 20
 # A phone's folders in a mount namespace of its own, so that this machine's stay what they are.
@@ -76,8 +76,8 @@ def test_the_doctor_finds_nothing_wrong(phone: tuple[str, Path]) -> None:
 
 def test_a_job_ends_with_a_measured_network(phone: tuple[str, Path], tmp_path: Path) -> None:
     device, home = phone
-    options = ["--model", str(MODEL), "--data", "adapt.demo:digits", "--budget", "latency=90%"]
-    options += ["--short-steps", "2", "--long-steps", "2", "--first-step", "0.15", "--exact"]
+    options = ["--model", str(MODEL), "--data", "adapt.demo:digits", "--budget", "macs=90%"]
+    options += ["--short-steps", "2", "--long-steps", "2"]
     job = str(tmp_path / "job")
     done = tried(home, "run", *options, "--device", device, "--output", job, "--json")
     for _ in range(MAX_RESUMES):
