@@ -123,7 +123,10 @@ def test_the_table_knows_what_was_used(reference: Reference) -> None:
     with Store(adapt.table) as store:
         (platform,) = store.platforms()
         uses = store.uses(platform)
-        assert set(uses) == set(store.entries(platform))
+        entries = store.entries(platform)
+        assert set(uses) <= set(entries)
+        # A few were measured for proposals whose prices then rested on others.
+        assert len(uses) > 0.9 * len(entries)
     operators = read_model((job / "adapted.tflite").read_bytes()).operators
     assert {uses[node.kernel] for node in operators} <= {1, 2}
     assert set(uses.values()) == {1, 2}
