@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+# numpy's linear algebra, of matrices too small to gain by threads: beside a busy process its
+# threads wait for each other in loops, for minutes. It looks when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 _EPILOG = """Exit codes: 0 done; 2 usage; 3 the budget cannot be met; 4 device; 5 bad model, data
 or job; 6 lookup table; 7 tables are left stale; 75 busy; 130 interrupted (resume a job with
 `adapt resume`)."""

@@ -31,6 +31,7 @@ from adapt.tflite.graph import Node, OperatorGraph
 from adapt.tflite.reader import read_model
 from lookup_tables.kernel import Kernel, Platform
 from lookup_tables.quality import Rejected
+from lookup_tables.records import NullTime
 from lookup_tables.store import Store
 
 __all__ = [
@@ -220,11 +221,7 @@ def predict(
         if not measure:
             failed = store.quarantined(platform)
     call = TableLatency(store, platform).call
-    known = [(kernel, a) for kernel, a in zip(kernels, answers, strict=True) if a is not None]
-    operators = _operators(nodes, iter(answers), failed, late=watch.is_late)
-    found = _sum(platform, operators, call.latency_us)
-    error = half_interval_us(found.total_us, call.latency_us * call.relative_error, known)
-    return replace(found, error_us=error)
+    return _predicted(platform, call, nodes, answers, failed, late=watch.is_late)
 
 
 def predict_offline(graph: OperatorGraph, store: Store, platform: Platform) -> Prediction:
@@ -243,19 +240,12 @@ def predict_offline(graph: OperatorGraph, store: Store, platform: Platform) -> P
     with table_errors():
         failed = store.quarantined(platform)
         calibration = table.analytic and table.analytic.calibration(Column.HOT)
-    operators = _operators(nodes, iter(answers), failed, late=False)
-    call = table.call
-    found = _sum(platform, operators, call.latency_us)
-    known = [(k, a) for k, a in zip(kernels, answers, strict=True) if a is not None]
     energy = None
+    known = [kernel for kernel, answer in zip(kernels, answers, strict=True) if answer]
     if known and offline.has_energy:
-        energy = Chain(offline.models, ["energy"]).price([kernel for kernel, _ in known])["energy"]
-    measured = [(kernel, a) for kernel, a in known if Origin(a.origin) is Origin.MEASURED]
-    error = half_interval_us(found.total_us, call.latency_us * call.relative_error, measured)
-    told = table.error_us(*zip(*known, strict=True)) if known else 0.0
+        energy = Chain(offline.models, ["energy"]).price(known)["energy"]
     return replace(
-        found,
-        error_us=math.hypot(error, told),
+        _predicted(platform, table.call, nodes, answers, failed, late=False),
         told_by=offline.told_by["latency"],
         energy=energy,
         left_out=calibration.left_out() if calibration else {},
@@ -277,7 +267,9 @@ def predict_on_eyeriss(graph: OperatorGraph) -> Prediction:
             continue
         detail = "" if is_counted(kernel) else "not counted by the model"
         operators.append(Operator(index, kernel, Origin.ANALYTIC, latency_us, detail=detail))
-    return replace(_sum(None, operators, 0.0), told_by=ON_EYERISS)
+    total = math.fsum(operator.latency_us or 0.0 for operator in operators)
+    shared = tuple(_with_share(operator, total) for operator in operators)
+    return Prediction(None, shared, 0.0, total, 0.0, told_by=ON_EYERISS)
 
 
 class _Watch:
@@ -297,6 +289,25 @@ class _Watch:
             self._on_progress(done, total)
         if self.is_late:
             raise _TimeIsUp
+
+
+def _predicted(
+    platform: Platform,
+    call: NullTime,
+    nodes: Sequence[Node],
+    answers: Sequence[Answer | None],
+    failed: Mapping[Kernel, Rejected],
+    *,
+    late: bool,
+) -> Prediction:
+    """The prediction that `answers`, those of the supported ones of `nodes`, come to."""
+    kernels = [node.kernel for node in nodes if node.supported]
+    known = [(kernel, a) for kernel, a in zip(kernels, answers, strict=True) if a is not None]
+    total = math.fsum((call.latency_us, *(answer.latency_us for _, answer in known)))
+    error = half_interval_us(total, call.latency_us * call.relative_error, known)
+    operators = _operators(nodes, iter(answers), failed, late=late)
+    shared = tuple(_with_share(operator, total) for operator in operators)
+    return Prediction(platform, shared, call.latency_us, total, error)
 
 
 def _operators(
@@ -326,13 +337,6 @@ def _operators(
             why = _LATE if late else ""
             result.append(Operator(index, kernel, Origin.MISSING, detail=why))
     return result
-
-
-def _sum(platform: Platform | None, operators: Sequence[Operator], call_us: float) -> Prediction:
-    """What `operators` come to, their error left out."""
-    total = math.fsum((call_us, *(o.latency_us for o in operators if o.latency_us is not None)))
-    shared = tuple(_with_share(operator, total) for operator in operators)
-    return Prediction(platform, shared, call_us, total, 0.0)
 
 
 def _with_share(operator: Operator, total_us: float) -> Operator:

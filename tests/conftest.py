@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 BATCH = 32
 
+# As the program does; for this process it is too late, for those that it starts it is not.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # The same examples in every short run, so that a change is what makes it fail; the long run looks
 # for new ones.
 settings.register_profile("repeatable", derandomize=True)

@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterable
 
 from adapt.cost.answer import Answer
 from adapt.cost.base import Origin
+from adapt.cost.calibration import class_of
 from lookup_tables.families import member
 from lookup_tables.kernel import Kernel
 
@@ -31,7 +32,7 @@ def half_interval_us(
 
     `parts` are the kernels of the network, `call_error_us` is the stated error of the call of the
     runtime. The same kernel twice is off twice in the same direction, and so are interpolated
-    kernels of one family.
+    kernels of one family, and analytic ones of one operator and type.
     """
     stated: dict[Hashable, float] = defaultdict(float)
     for kernel, answer in parts:
@@ -41,5 +42,7 @@ def half_interval_us(
 
 def _together(kernel: Kernel, answer: Answer) -> Hashable:
     """What is equal for kernels whose stated errors are one."""
+    if answer.origin is Origin.ANALYTIC:
+        return class_of(kernel)
     place = member(kernel) if answer.origin is Origin.INTERPOLATED else None
     return place.family if place is not None else kernel

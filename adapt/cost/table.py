@@ -99,14 +99,14 @@ class TableLatency:
         for answer in answers:
             parts.setdefault(answer.origin, []).append(answer.latency_us)
         amounts = {origin: fsum(parts[origin]) for origin in parts}
-        return Cost({"latency": Amount(amounts, self.error_us(kernels, answers))})
+        return Cost({"latency": Amount(amounts, self._error_us(kernels, answers))})
 
     def price_each(self, kernels: Sequence[Kernel]) -> list[Cost]:
         """Latency that each adds to a network of `kernels`; raises as `price` does."""
         return [
             Cost({"latency": Amount({answer.origin: answer.latency_us}, error)})
             for kernel, answer in zip(kernels, self._priced(kernels), strict=True)
-            for error in [self.error_us([kernel], [answer])]
+            for error in [self._error_us([kernel], [answer])]
         ]
 
     def answers(
@@ -234,12 +234,6 @@ class TableLatency:
         with table_errors():
             return self._guesses.interpolation
 
-    def error_us(self, kernels: Sequence[Kernel], answers: Sequence[Answer]) -> float:
-        """What the sum of `answers` to `kernels` may be off by for want of measurements."""
-        if self._guesses is None:
-            return 0.0
-        return self._guesses.error_us(zip(kernels, answers, strict=True))
-
     def _priced(self, kernels: Sequence[Kernel]) -> list[Answer]:
         found, lack = self.answers(kernels)
         if self.analytic is not None:
@@ -262,6 +256,12 @@ class TableLatency:
             return True
         total = self.call.latency_us + fsum(answer.latency_us for answer in answers)
         return self._guesses.new_error_us(kernels, answers) <= self._max_error * total
+
+    def _error_us(self, kernels: Sequence[Kernel], answers: Sequence[Answer]) -> float:
+        """What the sum of `answers` to `kernels` may be off by for want of measurements."""
+        if self._guesses is None:
+            return 0.0
+        return self._guesses.error_us(zip(kernels, answers, strict=True))
 
     def _between(self, kernel: Kernel, hot: Answer, share: float) -> Answer:
         """The answer for a network that pays `share` of the difference between cold and hot."""

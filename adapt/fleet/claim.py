@@ -77,14 +77,12 @@ def _way_to(
             return name, lambda: BenchmarkDevice(name, LocalLink(), benchmark, str(home))
         return name, lambda: LocalDevice(agent_python)
     if name.startswith(PREFIX):
+        _refuse_benchmark(name, benchmark)
         profile = profile_file(name.removeprefix(PREFIX))
         return name, lambda: SimulatedDevice(name, profile)
     for board in boards(home):
         if name in (board.name, BOARD_PREFIX + board.address):
-            if benchmark is not None:
-                raise UsageError(
-                    f"{name} has an agent and no shell", "Use benchmark_model over adb, or locally."
-                )
+            _refuse_benchmark(name, benchmark)
             return board.name, board.connect
     if name.startswith(BOARD_PREFIX):
         raise UsageError(
@@ -92,21 +90,35 @@ def _way_to(
             "Make its certificates with `adapt devices enroll`.",
         )
     if agent_python is None and not phones.can_be(name):
-        raise UsageError(f"no device {name!r}", "`adapt devices` lists all devices.")
+        raise UsageError(
+            f"no device {name!r} is known or plugged in",
+            "`adapt devices` lists all devices; local is this machine.",
+        )
+    return name, _over_adb(name, home, agent_python, benchmark)
+
+
+def _refuse_benchmark(name: str, benchmark: Benchmark | None) -> None:
+    if benchmark is not None:
+        raise UsageError(f"{name} has no shell", "Use benchmark_model locally or over adb.")
+
+
+def _over_adb(
+    name: str, home: Path, agent_python: Path | None, benchmark: Benchmark | None
+) -> Callable[[], Device]:
+    """How to connect to a device with adb; on a phone what measures is a guest."""
     canary = Canary()
 
     def connect() -> Device:
         link = open_link(name, home)
-        device: Device
         if benchmark is not None:
-            device = BenchmarkDevice(name, link, benchmark, ANDROID_FOLDER)
+            device: Device = BenchmarkDevice(name, link, benchmark, ANDROID_FOLDER)
         else:
             device = over_link(name, link, home, agent_python)
         if not is_phone(link):
             return device
         return GuestDevice(device, lambda: condition(link), canary, _say)
 
-    return name, connect
+    return connect
 
 
 def open_link(name: str, home: Path) -> Link:

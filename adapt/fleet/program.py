@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from adapt.fleet.adb import shell
 from adapt.fleet.adb.shell import Pipe
@@ -12,7 +12,7 @@ from adapt.fleet.link import Gone, Link, LinkError, TimedOut
 
 __all__ = ["Program"]
 
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 3.0
 MAX_LINE_BYTES = 4096
 MAX_LAST_WORDS = 4096
 
@@ -34,12 +34,9 @@ class Program:
         self._error: LinkError | None = None
         self._over = False
         self._ending = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._collect, daemon=True),
-            threading.Thread(target=self._beat, args=(heartbeat_s,), daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        self._spawn(self._collect)
+        self._spawn(self._beat, heartbeat_s)
 
     def write(self, data: bytes) -> None:
         """Write to its stdin; raises what Stream.write does."""
@@ -74,12 +71,20 @@ class Program:
         """End its stdin, and wait a little for its end; may be called twice."""
         if not self._ending.is_set():
             self._ending.set()
-            with contextlib.suppress(LinkError):
-                self._stream.write(shell.packed(Pipe.CLOSE_STDIN))
-                self.ended(CLOSE_SECONDS)
+            # A link that stalls must not keep this from ending.
+            self._spawn(self._end_stdin)
+            self.ended(CLOSE_SECONDS)
             self._stream.close()
         for thread in self._threads:
             thread.join(CLOSE_SECONDS)
+
+    def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
+        self._threads.append(threading.Thread(target=target, args=arguments, daemon=True))
+        self._threads[-1].start()
+
+    def _end_stdin(self) -> None:
+        with contextlib.suppress(LinkError):
+            self._stream.write(shell.packed(Pipe.CLOSE_STDIN))
 
     def _collect(self) -> None:
         try:
@@ -101,4 +106,6 @@ class Program:
     def _beat(self, seconds: float) -> None:
         with contextlib.suppress(LinkError):
             while not self._ending.wait(seconds) and not self._over:
-                self.write(b"\n")
+                # A device that slept for a while is awake again, perhaps before the program ends.
+                with contextlib.suppress(TimedOut):
+                    self.write(b"\n")

@@ -125,8 +125,8 @@ class Round:
             [widths for widths, _ in mended], "mending a proposal", [cost for _, cost in mended]
         )
         kept = [trial for trial, fits in zip(trials, good, strict=True) if fits]
-        update = {"trials": [*kept, *changed], "verified": memory.verified + 1}
-        return self._with(memory.model_copy(update=update))
+        changes: dict[str, object] = {"trials": [*kept, *changed], "verified": memory.verified + 1}
+        return self._with(memory.model_copy(update=changes))
 
     def tune(self) -> tuple[State, Checkpoint]:
         """Fine-tune the best proposals briefly; the one of least loss goes on, and is the next."""

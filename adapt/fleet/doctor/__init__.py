@@ -29,6 +29,7 @@ from adapt.fleet.facts import Facts, gather
 from adapt.fleet.here import LocalLink
 from adapt.fleet.link import Link, Unauthorised
 from adapt.fleet.local import LocalDevice
+from adapt.fleet.simulated import PREFIX
 
 __all__ = ["Facts", "Finding", "Verdict", "diagnose", "examine", "findings", "gather"]
 
@@ -44,8 +45,8 @@ def diagnose(name: str, home: Path, agent_python: Path | None = None) -> Iterato
     if name == "local":
         with held(name, home):
             yield from examine(LocalLink, lambda link: LocalDevice(agent_python), gettempdir())
-    elif name.startswith(BOARD_PREFIX) or any(board.name == name for board in boards(home)):
-        # Nothing but the agent can be reached on a board, and the claim opens it.
+    elif name.startswith((BOARD_PREFIX, PREFIX)) or name in {b.name for b in boards(home)}:
+        # Nothing but the agent can be reached, and the claim starts it.
         with claimed(name, home=home) as device:
             yield from agent_findings(lambda: device)
     else:

@@ -86,6 +86,13 @@ def test_the_command_says_what_it_found(tmp_path: Path) -> None:
     assert "fail  agent" in failed.output
 
 
+def test_a_device_without_a_shell_is_asked_by_its_agent(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.toml"
+    profile.write_text("")
+    found = list(diagnose(f"simulated:{profile}", tmp_path))
+    assert [finding.check for finding in found] == ["agent", "kernel"]
+
+
 @pytest.mark.parametrize("command", [["doctor"], ["devices", "clean"]])
 def test_a_name_that_is_no_device(command: list[str], tmp_path: Path) -> None:
     done = CliRunner().invoke(
