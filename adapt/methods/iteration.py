@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import TypeVar
 
 from adapt.cost.base import Cost, Missing
-from adapt.methods.base import Bench, Iteration, Phase, Proposal, State, label, priced, unreachable
+from adapt.methods.base import Bench, Iteration, Proposal, State, label, priced, unreachable
 from adapt.methods.landscape import Landscape, Widths
 from adapt.methods.memory import Memory, Stage, Trial
 from adapt.methods.proposals import proposals
@@ -116,7 +116,7 @@ class Round:
             fitting = fitting or [t for t, share in zip(trials, used, strict=True) if share <= 1.0]
             fitting = fitting or [trials[used.index(min(used))]]
             others = [trial for trial in memory.trials if trial not in best]
-            update = {"stage": Stage.TUNE, "trials": [*fitting, *others]}
+            update: dict[str, object] = {"stage": Stage.TUNE, "trials": [*fitting, *others]}
             return self._with(memory.model_copy(update=update))
         bad = [pair for pair, fits in zip(zip(best, costs, strict=True), good, strict=True)
                if not fits]  # fmt: skip
@@ -261,13 +261,13 @@ class Round:
     def _advanced(self, point: Iteration, steps: int) -> State:
         """The state after this iteration, whose best network is `point` after so many steps."""
         memory = self.memory
-        kept = Memory(sensitivities=memory.sensitivities, probed=memory.probed)
+        stage = Stage.END if memory.left == 1 else Stage.PROBE
+        kept = Memory(stage=stage, sensitivities=memory.sensitivities, probed=memory.probed)
         update = {
-            "phase": Phase.FINISH if memory.left == 1 else Phase.SEARCH,
             "keep": point.keep,
             "history": [*self.state.history, point],
             "steps_trained": self.state.steps_trained + steps,
-            "memory": {} if memory.left == 1 else kept.model_dump(mode="json"),
+            "memory": kept.model_dump(mode="json"),
         }
         return self.state.model_copy(update=update)
 

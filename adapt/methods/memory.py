@@ -19,6 +19,7 @@ class Stage(StrEnum):
     PROPOSE = "propose"
     VERIFY = "verify"
     TUNE = "tune"
+    END = "end"
 
 
 class Trial(BaseModel):

@@ -62,10 +62,11 @@ class NetAdapt:
         """One stage of an iteration, or one piece of the long fine-tune."""
         if state.phase is Phase.FINISH:
             return finish(bench, state, checkpoint)
-        if not state.memory and meets(bench.pricer.price(state.widths), state.limits):
-            done = state.model_copy(update={"phase": Phase.FINISH})
-            return done, Checkpoint(checkpoint.weights)
         memory = Memory.model_validate(state.memory)
+        met = not state.memory and meets(bench.pricer.price(state.widths), state.limits)
+        if met or memory.stage is Stage.END:
+            done = state.model_copy(update={"phase": Phase.FINISH, "memory": {}})
+            return done, Checkpoint(checkpoint.weights)
         now = Round(bench, state, checkpoint, memory)
         match memory.stage:
             case Stage.PROBE:
@@ -74,5 +75,5 @@ class NetAdapt:
                 return now.propose(), checkpoint
             case Stage.VERIFY:
                 return now.verify(), checkpoint
-            case Stage.TUNE:
+            case _:
                 return now.tune()

@@ -57,7 +57,9 @@ def command(request: JobRequest, budget: Sequence[str] | None = None) -> str:
     words += ["--threads", str(request.threads)]
     for name, field in Settings.model_fields.items():
         value = getattr(request.settings, name)
-        if value != field.default:
+        if isinstance(value, bool):
+            words.append(_flag(name if value else f"no_{name}"))
+        elif value != field.default:
             words += [_flag(name), str(value)]
     return shlex.join(words)
 

@@ -118,15 +118,18 @@ def test_the_budget_is_met(reference: Reference) -> None:
 
 
 def test_the_table_knows_what_was_used(reference: Reference) -> None:
-    """In the search, or to interpolate for it, or in a network that is compared; or in both."""
+    """In the search, or to interpolate for it, or in a network that is compared: once a job."""
     adapt, job, _ = reference
     with Store(adapt.table) as store:
         (platform,) = store.platforms()
         uses = store.uses(platform)
-        assert set(uses) == set(store.entries(platform))
+        entries = store.entries(platform)
+        assert set(uses) <= set(entries)
+        # A few were measured for proposals whose prices then rested on others.
+        assert len(uses) > 0.9 * len(entries)
     operators = read_model((job / "adapted.tflite").read_bytes()).operators
-    assert {uses[node.kernel] for node in operators} <= {1, 2}
-    assert set(uses.values()) == {1, 2}
+    assert {uses[node.kernel] for node in operators} == {1}
+    assert set(uses.values()) == {1}
 
 
 def test_keras_and_tflite_are_the_same_network(reference: Reference) -> None:

@@ -50,6 +50,8 @@ def test_every_option_comes_back(request_of: Make) -> None:
         first_step=0.1,
         decay=1,
         finalists=2,
+        settling_steps=3,
+        compensate=False,
         importance="fpgm",
         distillation=0.5,
         temperature=2,
