@@ -24,6 +24,7 @@ __all__ = [
     "free_kernels",
     "judge_pairs",
     "telling_share",
+    "untold",
 ]
 
 # The name of a kind's fact is this and the kind; its value is a Fusion.
@@ -119,6 +120,11 @@ def free_kernels(
         elif value == Fusion.SECOND_FREE:
             free.add(position + 1)
     return Trial(frozenset(free), tuple(unknown))
+
+
+def untold(name: str, value: float) -> bool:
+    """Whether a fact says of a kind of pairs only that those timed told nothing."""
+    return name.startswith(PAIR_FACTS) and value == Fusion.UNTOLD
 
 
 def _tells(first_us: float | None, second_us: float | None) -> bool:

@@ -23,7 +23,7 @@ from adapt.cost.cold import (
     turns_cold,
     uses_weights_once,
 )
-from adapt.cost.fusion import Trial, free_kernels
+from adapt.cost.fusion import Trial, free_kernels, untold
 from adapt.cost.interpolation import Guesses, Interpolation, Kept, Quantity
 from adapt.cost.opening import open_table, table_errors
 from adapt.cost.times import Times
@@ -297,7 +297,9 @@ class TableLatency:
         """Read what was learnt since; what is known already stays as it is."""
         with table_errors():
             found = self._store.facts(self.platform)
-        self._facts = {each: fact.value for each, fact in found.items()} | self._facts
+        # What pairs did not tell was not known: else it would be asked for without end.
+        known = {each: value for each, value in self._facts.items() if not untold(each, value)}
+        self._facts = {each: fact.value for each, fact in found.items()} | known
 
 
 # From the strongest evidence to the weakest.

@@ -78,6 +78,22 @@ def test_what_others_did_not_tell_is_asked_of_those_that_would() -> None:
     assert not free_kernels([LOGISTIC, SWISH], [4.0, None], facts).unknown
 
 
+def test_a_price_notices_what_was_untold_and_is_told_now(
+    tmp_path: Path, platform: Platform, record_us: Any
+) -> None:
+    with Store(tmp_path / "table.db") as store:
+        record_us(store, platform, {LOGISTIC: 4.0, SWISH: 2.0})
+        fact = PAIR_FACTS + "LOGISTIC>MUL(same,result) int8"
+        store.record_fact(platform, fact, Fusion.UNTOLD, {})
+        # A job's, which lives for as long as it searches.
+        table = TableLatency(store, platform)
+        with pytest.raises(Missing):
+            table.price([LOGISTIC, SWISH])
+        store.record_fact(platform, fact, Fusion.SECOND_FREE, {})
+        each = table.price_each([LOGISTIC, SWISH])
+        assert [cost["latency"].value for cost in each] == pytest.approx([4.0, 0.0])
+
+
 def test_unknown_kinds_are_named() -> None:
     trial = free_kernels([LOGISTIC, SWISH], [None, None], {})
     assert trial.free == frozenset()
