@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# numpy's linear algebra, of matrices too small to gain by threads: beside a busy process its
-# threads wait for each other in loops, for minutes. It looks when it is imported.
+# numpy's linear algebra: the matrices are too small to gain by threads, and bits of results depend
+# on how many there are. It looks when it is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _EPILOG = """Exit codes: 0 done; 2 usage; 3 the budget cannot be met; 4 device; 5 bad model, data
