@@ -92,7 +92,8 @@ def _way_to(
     if agent_python is None and not phones.can_be(name):
         raise UsageError(
             f"no device {name!r} is known or plugged in",
-            "`adapt devices` lists all devices; local is this machine.",
+            "`adapt devices` lists all devices; local is this machine, eyeriss a model of a chip"
+            " (`adapt run` and `adapt predict` go by it with no device).",
         )
     return name, _over_adb(name, home, agent_python, benchmark)
 

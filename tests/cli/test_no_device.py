@@ -75,4 +75,4 @@ def test_other_names_are_no_devices(bare_adapt: Adapt) -> None:
     asked = ("run", *bare_adapt.DEMO, "--budget", "energy=60%", "--device", "tpu")
     finished = bare_adapt.quick(*asked)
     assert finished.code == USAGE
-    assert "eyeriss (a model, no device)" in finished.err
+    assert "eyeriss a model" in finished.err
