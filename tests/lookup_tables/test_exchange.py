@@ -168,7 +168,7 @@ def test_energies_that_make_no_sense_are_refused(
 
 def test_a_cold_time_comes_along(store: Store, other: Store, values: Any) -> None:
     store.record_batch(values.platform, values.batch(values.accepted(1, 10.0)))
-    cold = ColdResult(values.kernel(1), 9, (), (), Accepted(12.0, 0.01, 2))
+    cold = ColdResult(values.kernel(1), 9, (), Accepted(12.0, 0.01, 2))
     store.record_batch(values.platform, BatchRecord(wall_ms=1.0, cold=(cold,)))
     merge(other, read_text(text_of(export_rows(store))), NOW)
     (entry,) = other.entries(values.platform).values()
