@@ -86,7 +86,7 @@ def test_an_energy_joins_the_time(filled: Store, values: Any) -> None:
         energy_uj=pytest.approx(RUN_UJ - NULL_UJ),
         energy_error=pytest.approx(math.hypot(3.0, 0.04) / (RUN_UJ - NULL_UJ)),
         energy_meter="rapl",
-        energy_at=before.measured_at + 1.0,
+        energy_at=before.measured_at + 2.0,
     )
     assert filled.metered(values.platform, "rapl") == {kernel: entry}
     assert filled.metered(values.platform, "odpm") == {}
