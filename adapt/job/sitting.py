@@ -13,6 +13,7 @@ import numpy as np
 from adapt.budget import Budget
 from adapt.cost.base import Cost, Missing
 from adapt.cost.pricer import Pricer
+from adapt.errors import DeviceError
 from adapt.job.account import Ledger
 from adapt.job.folder import Conditions, JobFolder
 from adapt.job.listener import Listener
@@ -29,6 +30,9 @@ from adapt.training.importance import Importance
 __all__ = ["Sitting", "calibration"]
 
 _T = TypeVar("_T")
+
+# What lacks as often as this in a row does so for good: kernels are tried thrice by then.
+_PATIENCE = 10
 
 # Inputs that calibrate an int8 network; a few hundred settle the ranges.
 _CALIBRATION_EXAMPLES = 200
@@ -75,7 +79,8 @@ class Sitting:
             network = Network(model, quantized_samples=samples)
             budget = Budget.parse(request.budget)
             relative = any(each.relative for each in budget.limits if each.resource == "latency")
-            wholes = WholeNetworks(yardstick, network, relative) if yardstick.measures else None
+            versions = WholeNetworks(yardstick, network, relative)
+            wholes = versions if versions.fit else None  # Without them, prices alone decide.
             pricer = Pricer(network, yardstick.models, budget.resources, wholes)
             elastic = ElasticNetwork(model, network.groups)
             activations = Activations(elastic, network.groups, data)
@@ -98,11 +103,24 @@ class Sitting:
         )
 
     def priced(self, question: Callable[[], _T]) -> _T:
-        """The answer to `question`, measuring what it lacks until it has all."""
+        """The answer to `question`, measuring what it lacks until it has all.
+
+        DeviceError where the same lacks again and again, whatever is measured.
+        """
+        before: dict[str, object] = {}
+        times = 0
         while True:
             try:
                 return question()
             except Missing as lack:
+                times = times + 1 if vars(lack) == before else 0
+                before = vars(lack)
+                if times == _PATIENCE:
+                    raise DeviceError(
+                        f"{self.yardstick.platform} cannot tell a price, however often it is"
+                        f" measured: {lack}",
+                        "Quieten the device, then go on; or measure every kernel (--exact).",
+                    ) from None
                 self._measure(lack)
 
     def costs_now(self, versions: Sequence[Mapping[str, int]]) -> list[Cost]:

@@ -28,10 +28,22 @@ class WholeNetworks:
         """Of the network and of the original beside it, us; None where not measured."""
         return self._yardstick.known(self._file(widths), self._file({}))
 
+    @property
+    def fit(self) -> bool:
+        """Whether the device takes two of them at a time, by the size of their weights."""
+        return 2 * self._network.weight_bytes <= self._yardstick.room
+
     def measure(self, versions: Sequence[Mapping[str, int]]) -> None:
-        """Time the networks of these widths, and the original beside them."""
-        contents = dict.fromkeys([self._file({}), *map(self._file, versions)])
-        self._yardstick.whole(list(contents))
+        """Time the networks of these widths, as many at a time as fit, the original beside each."""
+        original, room = self._file({}), self._yardstick.room
+        others = [each for each in dict.fromkeys(map(self._file, versions)) if each != original]
+        batch = [original]
+        for content in others:
+            if len(batch) > 1 and sum(map(len, batch)) + len(content) > room:
+                self._yardstick.whole(batch)
+                batch = [original]
+            batch.append(content)
+        self._yardstick.whole(batch)
 
     def _file(self, widths: Mapping[str, int]) -> bytes:
         """The .tflite of the network at `widths`; groups left out are whole."""

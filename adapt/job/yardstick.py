@@ -36,6 +36,9 @@ __all__ = ["OnDevice", "OnEyeriss", "Yardstick", "open_yardstick"]
 # an iteration tightens its constraint by a few percent.
 _MAX_ERROR = 0.03
 
+# Bytes of a batch that are left for the null op, which takes some hundred.
+_NULL_ROOM = 1 << 20
+
 # Measuring goes on a little further, so that a price that was not good enough is after it.
 _FILL_UNTIL = 0.025
 
@@ -47,10 +50,14 @@ class Yardstick(Protocol):
         platform: for people, and to know again.
         told_by: what tells a resource that neither this device nor counting does, for people.
         models: what prices networks while a job searches.
-        measures: whether whole networks can be measured.
+        room: bytes of the whole .tflite files that can be timed in turns; 0 where none can.
     """
 
-    measures: bool
+    @property
+    def room(self) -> int:
+        """See above."""
+        ...
+
     platform: str
     told_by: Mapping[str, str]
     models: tuple[CostModel, ...]
@@ -114,7 +121,7 @@ def _benchmark(request: JobRequest) -> Benchmark | None:
 class OnEyeriss:
     """The analytic model of the Eyeriss chip: nothing is measured, and nothing lacks."""
 
-    measures = False
+    room = 0
     platform = "the Eyeriss chip, by its analytic model (no device, nothing measured)"
 
     def __init__(self) -> None:
@@ -144,7 +151,10 @@ class OnEyeriss:
 class OnDevice:
     """A device and the table of what was measured on it."""
 
-    measures = True
+    @property
+    def room(self) -> int:
+        """What the device takes in one batch, less the null op's place in it."""
+        return self._device.describe().limits.max_batch_bytes - _NULL_ROOM
 
     def __init__(
         self,
@@ -259,6 +269,9 @@ class OnDevice:
     def _timed(self, lack: Missing) -> Refreshed:
         with self._ledger.timed("measuring"):
             if lack.networks:
+                others = Missing(facts=lack.facts, pairs=lack.pairs)
+                if others:  # What filling does not ask about, since its guesses are others.
+                    measure_missing(self._store, self._device, others, options=self._options)
                 return self._filled(lack)
             refreshed = measure_missing(
                 self._store,

@@ -89,6 +89,8 @@ class Round:
         expected = self._screening.expected(memory)
         found = proposals(landscape, expected, seen, _PER_ROUND, seed)
         if not found and not seen:
+            if memory.corrections:  # Prices alone can be met; what is measured decides later.
+                return self._with(memory.model_copy(update={"corrections": {}}))
             raise unreachable(landscape.cost(landscape.scaled()), self.state.limits)
         trials = self._screened(found, "proposal", [landscape.cost(widths) for widths in found])
         for trial in trials:
@@ -111,10 +113,13 @@ class Round:
             for trial, cost in zip(best, costs, strict=True)
         ]
         good = [_LOWEST <= share <= _HIGHEST for share in used]
+        within = [*memory.within]
+        for trial, share in zip(trials, used, strict=True):
+            if share <= 1.0 and all(trial.widths != other.widths for other in within):
+                within.append(trial)
         if all(good) or memory.verified >= _MOST_VERIFIED:
             fitting = [trial for trial, fits in zip(trials, good, strict=True) if fits]
-            fitting = fitting or [t for t, share in zip(trials, used, strict=True) if share <= 1.0]
-            fitting = fitting or [trials[used.index(min(used))]]
+            fitting = fitting or within or [trials[used.index(min(used))]]
             others = [trial for trial in memory.trials if trial not in best]
             update: dict[str, object] = {"stage": Stage.TUNE, "trials": [*fitting, *others]}
             return self._with(memory.model_copy(update=update))
@@ -125,7 +130,11 @@ class Round:
             [widths for widths, _ in mended], "mending a proposal", [cost for _, cost in mended]
         )
         kept = [trial for trial, fits in zip(trials, good, strict=True) if fits]
-        changes: dict[str, object] = {"trials": [*kept, *changed], "verified": memory.verified + 1}
+        changes: dict[str, object] = {
+            "trials": [*kept, *changed],
+            "verified": memory.verified + 1,
+            "within": within,
+        }
         return self._with(memory.model_copy(update=changes))
 
     def tune(self) -> tuple[State, Checkpoint]:

@@ -44,8 +44,9 @@ class Memory(BaseModel):
     that the iteration began with, screened as its trials are. `sensitivities` say by how much the
     loss grows for each share of a group's importance that is removed, of groups that were probed;
     `probed` in which iteration they were last. `rounds` of proposals have been screened;
-    `corrections` is by how much whole networks on the device exceed their prices, by resource, and
-    `verified` how often networks were measured in this iteration.
+    `corrections` is by how much whole networks on the device exceed their prices, by resource,
+    `verified` how often networks were measured in this iteration, and `within` those of them that
+    met the limits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +60,7 @@ class Memory(BaseModel):
     rounds: int = 0
     corrections: dict[str, float] = {}
     verified: int = 0
+    within: list[Trial] = []
 
     def lost(self, group: str, share: float) -> float:
         """How much the loss is expected to grow without `share` of a group's importance."""

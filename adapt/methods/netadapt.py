@@ -63,7 +63,12 @@ class NetAdapt:
         if state.phase is Phase.FINISH:
             return finish(bench, state, checkpoint)
         memory = Memory.model_validate(state.memory)
-        met = not state.memory and meets(bench.pricer.price(state.widths), state.limits)
+        # A sum of kernels that is within the limits says nothing yet of the whole network.
+        met = (
+            not state.memory
+            and meets(bench.pricer.price(state.widths), state.limits)
+            and meets(bench.pricer.measured(state.widths), state.limits)
+        )
         if met or memory.stage is Stage.END:
             done = state.model_copy(update={"phase": Phase.FINISH, "memory": {}})
             return done, Checkpoint(checkpoint.weights)

@@ -101,6 +101,11 @@ class Network:
         shrink.write_weights(model, weights)
         return model
 
+    @property
+    def weight_bytes(self) -> int:
+        """What its weights take in a .tflite file."""
+        return int(self.model.count_params()) * (4 if self._samples is None else 1)
+
     def to_tflite(self, model: keras.Model) -> bytes:
         """`model`, this network or a shrunk one, as .tflite in the precision asked for."""
         return self._convert(model)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from adapt.job.account import Ledger
 from adapt.job.folder import JobFolder
 from adapt.job.request import JobRequest
+from adapt.job.result import Measured
 from adapt.job.wholes import WholeNetworks
 from adapt.job.yardstick import OnEyeriss, open_yardstick
 from adapt.network.load import Network
@@ -38,8 +40,8 @@ def test_measured_once_and_known_for_good(
         listener=Silent(),
         ledger=Ledger(),
     ) as yardstick:
-        assert yardstick.measures
         wholes = WholeNetworks(yardstick, digits_network, relative=True)
+        assert wholes.fit
         assert wholes.latency(quarter) is None
         wholes.measure([quarter])
         latency, original = wholes.latency(quarter) or (0.0, 0.0)
@@ -53,5 +55,31 @@ def test_measured_once_and_known_for_good(
 
 def test_a_model_measures_nothing(digits_network: Network) -> None:
     yardstick = OnEyeriss()
-    assert not yardstick.measures
-    assert WholeNetworks(yardstick, digits_network, relative=True).latency({}) is None
+    wholes = WholeNetworks(yardstick, digits_network, relative=True)
+    assert not wholes.fit
+    assert wholes.latency({}) is None
+
+
+class Crowded(OnEyeriss):
+    """Takes `room` bytes at a time, and notes what it was given."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room  # type: ignore[misc]
+        self.batches: list[list[int]] = []
+
+    def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
+        self.batches.append([len(content) for content in contents])
+        return super().whole(contents)
+
+
+def test_files_go_as_many_at_a_time_as_fit(digits_network: Network) -> None:
+    group, width = next(iter(digits_network.widths.items()))
+    versions = [{group: width - number} for number in (1, 2, 3)]
+    alone = Crowded(1 << 30)
+    WholeNetworks(alone, digits_network, relative=True).measure(versions)
+    ((original, *others),) = alone.batches
+    crowded = Crowded(original + others[0] + others[1])
+    WholeNetworks(crowded, digits_network, relative=True).measure(versions)
+    assert crowded.batches == [[original, *others[:2]], [original, others[2]]]
+    assert not WholeNetworks(Crowded(original), digits_network, relative=True).fit
