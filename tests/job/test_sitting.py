@@ -1,11 +1,16 @@
-"""Calibration examples."""
+"""Calibration examples, and prices that lack something."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from adapt.job.sitting import calibration
+from adapt.cost import Missing
+from adapt.errors import DeviceError
+from adapt.job.sitting import Sitting, calibration
 from adapt.training.data import Data, Split
 
 
@@ -24,3 +29,29 @@ def test_calibration_meets_every_class(examples: int, expected: int) -> None:
     values, counts = np.unique(np.concatenate(samples), return_counts=True)
     assert list(values) == [1.0, 1.5, 2.0, 2.5]
     assert counts.tolist() == [expected // 4] * 4
+
+
+def answer(lacks: list[Missing]) -> tuple[str, list[Missing]]:
+    """What comes of a question that lacks these, one after the other, and what was measured."""
+    measured: list[Missing] = []
+    sitting: Any = SimpleNamespace(
+        _measure=measured.append, yardstick=SimpleNamespace(platform="here")
+    )
+    left = list(lacks)
+
+    def question() -> str:
+        if left:
+            raise left.pop(0)
+        return "known"
+
+    return Sitting.priced(sitting, question), measured
+
+
+def test_what_lacks_is_measured_until_nothing_does() -> None:
+    lacks = [Missing(facts=[f"fact {number}"]) for number in range(30)]
+    assert answer(lacks) == ("known", lacks)
+
+
+def test_what_lacks_whatever_is_measured_is_an_error() -> None:
+    with pytest.raises(DeviceError, match="here cannot tell a price, .* the platform's l2_bytes"):
+        answer([Missing(facts=["l2_bytes"]) for _ in range(30)])
