@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from adapt.errors import InputError
+from adapt.fleet.bundle.lock import RUNTIMES
 
 __all__ = ["Bundle", "Manifest", "open_bundle", "pack"]
 
@@ -138,4 +139,7 @@ def _manifest(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Manifest:
             raise ValueError(f"{field.name} of {MANIFEST} is {value!r}"[:MAX_TEXT])
     if (manifest.format, manifest.architecture) != (FORMAT, "aarch64"):
         raise ValueError(f"it is of format {manifest.format}, for {manifest.architecture}")
+    if manifest.runtime not in RUNTIMES:
+        # Files are named after it.
+        raise ValueError(f"its runtime is {manifest.runtime!r}")
     return manifest

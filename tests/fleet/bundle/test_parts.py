@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,14 +22,14 @@ from adapt.fleet.bundle.sources import Parts
 MANIFEST = Manifest("ai-edge-litert", "2.3.0", "0" * 16, "3.11", "0.1.0")
 
 
-def make_bundle(folder: Path) -> Path:
+def make_bundle(folder: Path, manifest: Manifest = MANIFEST) -> Path:
     """A bundle of one script, which is enough to be pushed, unpacked and started."""
     root = folder / "root"
     (root / "lib").mkdir(parents=True)
     (root / "agent").write_text("echo started with $1\n")
     (root / "lib/content").write_bytes(bytes(range(256)) * 100)
     path = folder / "small.tar.gz"
-    pack(root, MANIFEST, path)
+    pack(root, manifest, path)
     return path
 
 
@@ -149,6 +150,23 @@ def test_a_bundle_from_elsewhere_is_used_from_then_on(tmp_path: Path) -> None:
     taken = adopted(home, make_bundle(tmp_path))
     assert bundled(home, "ai-edge-litert") == taken
     assert taken.path.is_relative_to(home)
+
+
+@pytest.mark.parametrize("runtime", ["../../escape", "/absolute/escape", "", "other"])
+def test_a_bundle_of_an_unknown_runtime_is_refused(tmp_path: Path, runtime: str) -> None:
+    file = make_bundle(tmp_path, replace(MANIFEST, runtime=runtime))
+    with pytest.raises(InputError, match="its runtime is"):
+        adopted(tmp_path / "home", file)
+
+
+def test_what_was_copied_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that becomes another one between the look at it and the copy."""
+    file = make_bundle(tmp_path)
+    other = make_bundle(tmp_path / "other", replace(MANIFEST, runtime="tflite-runtime"))
+    copy = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda source, target: copy(other, target))
+    taken = adopted(tmp_path / "home", file)
+    assert taken.path.name.startswith("tflite-runtime-")
 
 
 def test_a_machine_without_sources_says_what_to_do(
