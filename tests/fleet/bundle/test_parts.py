@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import shutil
 import subprocess
@@ -142,6 +143,62 @@ def test_a_bundle_with_links_is_refused(tmp_path: Path) -> None:
         evil.addfile(member, good.extractfile(member))
         evil.addfile(link)
     with pytest.raises(InputError, match="has no place"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_an_extended_header_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes
+) -> None:
+    path = tmp_path / "evil.tar.gz"
+    header = tarfile.TarInfo("header")
+    header.type, header.size = kind, 300 << 20
+    with gzip.open(path, "wb") as file:
+        file.write(header.tobuf(tarfile.USTAR_FORMAT))
+        file.write(bytes(1 << 20))
+    asked: list[int] = []
+    read = gzip.GzipFile.read
+
+    def watched(stream: gzip.GzipFile, size: int | None = -1) -> bytes:
+        asked.append(-1 if size is None else size)
+        return read(stream, size)
+
+    monkeypatch.setattr(gzip.GzipFile, "read", watched)
+    with pytest.raises(InputError, match="'header' has no place"):
+        open_bundle(path)
+    assert set(asked) == {tarfile.BLOCKSIZE}
+
+
+def test_a_sparse_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.tar.gz"
+    sparse = tarfile.TarInfo("lib/sparse")
+    sparse.type = tarfile.GNUTYPE_SPARSE
+    with tarfile.open(make_bundle(tmp_path)) as good, tarfile.open(path, "w:gz") as evil:
+        member = good.getmember("bundle.json")
+        evil.addfile(member, good.extractfile(member))
+        evil.addfile(sparse)
+    with pytest.raises(InputError, match="has no place"):
+        open_bundle(path)
+
+
+def test_a_file_of_less_than_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.tar.gz"
+    member = tarfile.TarInfo("lib/negative")
+    member.size = -512
+    with gzip.open(path, "wb") as file:
+        file.write(member.tobuf(tarfile.GNU_FORMAT))
+        file.write(bytes(1 << 20))
+    with pytest.raises(InputError, match="has -512 bytes"):
+        open_bundle(path)
+
+
+def test_a_manifest_of_many_brackets_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.tar.gz"
+    member = tarfile.TarInfo("bundle.json")
+    member.size = 4000
+    with tarfile.open(path, "w:gz") as evil:
+        evil.addfile(member, io.BytesIO(b"[" * member.size))
+    with pytest.raises(InputError, match="recursion"):
         open_bundle(path)
 
 
