@@ -16,10 +16,12 @@ import pytest
 from adb_shell.adb_message import AdbMessage
 
 from adapt.errors import DeviceError
+from adapt.fleet import phones
 from adapt.fleet.adb import files, handshake, shell
 from adapt.fleet.adb.direct import DirectLink
 from adapt.fleet.adb.keys import Key
 from adapt.fleet.adb.packets import Packet
+from adapt.fleet.adb.server import Server
 from adapt.fleet.adb.shell import Pipe
 from adapt.fleet.adb.transport import Tcp
 from adapt.fleet.device import MeasureOptions, ModelFile, Progress
@@ -217,6 +219,27 @@ def test_an_agent_that_cannot_start(open_direct: Callable[[], Link]) -> None:
 def test_something_else_that_answers(answer: bytes, key: Key) -> None:
     with _talker(answer) as address, pytest.raises(LinkError):
         DirectLink("phone", Tcp(*address), key)
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..b", "."])
+def test_names_that_no_host_can_have(host: str) -> None:
+    with pytest.raises(Gone, match="cannot be reached"):
+        Tcp(host, 5555)
+    with pytest.raises(Gone, match="no adb server answers"):
+        Server(host, 5037).features("phone")
+
+
+def test_ports_that_cannot_be() -> None:
+    with pytest.raises(Gone, match="cannot be reached"):
+        Tcp("127.0.0.1", 10**30)
+    assert Server("127.0.0.1", 10**30).devices() is None
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "\u0665\u0665"])
+def test_a_port_that_cannot_be_is_no_address(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    monkeypatch.setattr(phones, "listed", list)
+    assert not phones.can_be(f"127.0.0.1:{port}")
+    assert phones.can_be("127.0.0.1:65535")
 
 
 def test_a_token_that_is_none(key: Key) -> None:
