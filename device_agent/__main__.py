@@ -35,13 +35,22 @@ from device_agent.server import DeviceAgent, Server
 
 # systemd kills 90 s after SIGTERM.
 DRAIN_SECONDS = 80.0
+# Above it, silence would be no sign of anything; select takes no more than some centuries.
+MAX_SILENCE_SECONDS = 86_400.0
 USAGE_ERROR = 2
 CANNOT_SERVE = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m device_agent` and of the script `device-agent`."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.silence_seconds is not None:
+        if not options.token_stdin:
+            parser.error("--silence-seconds goes with --token-stdin")
+        # Not so for nan either.
+        if not 0 < options.silence_seconds <= MAX_SILENCE_SECONDS:
+            parser.error(f"--silence-seconds: give more than 0, at most {MAX_SILENCE_SECONDS:g}")
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -151,9 +160,12 @@ def _watch_stdin(
     silence_seconds: float | None,
 ) -> None:
     # Unbuffered: a lock held by this thread would trouble the interpreter's end.
-    while select.select([0], [], [], silence_seconds)[0] and os.read(0, 4096):
-        pass
-    loop.call_soon_threadsafe(reasons.put_nowait, None)
+    try:
+        while select.select([0], [], [], silence_seconds)[0] and os.read(0, 4096):
+            pass
+    finally:
+        # Nobody would notice any more that the host is gone.
+        loop.call_soon_threadsafe(reasons.put_nowait, None)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,11 @@ fail() {
     exit 1
 }
 
+# What is there is replaced, so it must be what this has put there.
+if [ -e "$folder" ] && [ ! -e "$folder/usr/lib/android-sdk/platform-tools/adbd" ]; then
+    [ -d "$folder" ] && [ -z "$(ls -A "$folder")" ] || fail "$folder is something else"
+fi
+[ "$folder" != / ] || fail "$folder is the system"
 command -v apt-get > /dev/null || fail "this system has no apt"
 source=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 2> /dev/null |
     awk '$2 !~ /-/ { print $1; exit }')

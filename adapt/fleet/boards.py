@@ -35,7 +35,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
 _ENTRY = "board.json"
 _HOST_FILES = ("ca.pem", "host.pem", "host.key", "token")
-_RESERVED = ("local",)
+_RESERVED = ("local", "eyeriss")
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,11 +111,17 @@ def _over_adb(
 
     def connect() -> Device:
         link = open_link(name, home)
+        try:
+            # Before anything runs on the device that an error of the link would leave there.
+            guest = is_phone(link)
+        except BaseException:
+            link.close()
+            raise
         if benchmark is not None:
             device: Device = BenchmarkDevice(name, link, benchmark, ANDROID_FOLDER)
         else:
             device = over_link(name, link, home, agent_python)
-        if not is_phone(link):
+        if not guest:
             return device
         return GuestDevice(device, lambda: condition(link), canary, _say)
 

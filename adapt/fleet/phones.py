@@ -15,7 +15,7 @@ from adapt.fleet.link import Link, LinkError
 __all__ = ["can_be", "listed", "open_link"]
 
 # How adb calls a device on the network.
-_ON_NETWORK = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
+_ON_NETWORK = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})")
 
 
 def listed() -> list[Listed]:
@@ -34,7 +34,7 @@ def listed() -> list[Listed]:
 
 def can_be(name: str) -> bool:
     """Whether a device with adb may have this name: it is listed, or an address."""
-    return bool(_ON_NETWORK.fullmatch(name)) or name in {entry.serial for entry in listed()}
+    return _address(name) is not None or name in {entry.serial for entry in listed()}
 
 
 def open_link(serial: str, home: Path, on_prompt: Callable[[], None] = lambda: None) -> Link:
@@ -47,9 +47,14 @@ def open_link(serial: str, home: Path, on_prompt: Callable[[], None] = lambda: N
     if any(entry.serial == serial for entry in Server().devices() or []):
         return ServerLink(serial)
     key = own_key(home / "adb")
-    match = _ON_NETWORK.fullmatch(serial)
-    if match:
-        transport: Tcp | Usb = Tcp(match["host"].strip("[]"), int(match["port"]))
-    else:
-        transport = Usb(serial)
+    address = _address(serial)
+    transport = Tcp(*address) if address is not None else Usb(serial)
     return DirectLink(serial, transport, key, on_prompt=on_prompt)
+
+
+def _address(name: str) -> tuple[str, int] | None:
+    """Host and port of a device on the network; None where the name is none."""
+    match = _ON_NETWORK.fullmatch(name)
+    if match is None or not 0 < int(match["port"]) < 1 << 16:
+        return None
+    return match["host"].strip("[]"), int(match["port"])

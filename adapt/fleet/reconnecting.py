@@ -119,6 +119,10 @@ class ReconnectingDevice:
                         error.todo,
                     ) from error
                 time.sleep(RETRY_SECONDS)
+            except BaseException:
+                # The next call may not go to a device that was not recognised.
+                self._drop()
+                raise
             else:
                 restarted = now.boot_id != self._identity.boot_id
                 self._identity = now
@@ -129,6 +133,7 @@ class ReconnectingDevice:
         """The same; DeviceError where measurements would be another platform's."""
         now = description.identity
         if _platform_facts(self._identity) != _platform_facts(now):
+            self._drop()
             raise DeviceError(
                 f"{self._name} is not what it was: {now.device_model}, {now.os_build}",
                 "begin anew with the device as it is now",

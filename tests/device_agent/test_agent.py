@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import signal
@@ -10,11 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 
+from device_agent import __main__ as agent_main
 from device_agent import launcher
 from device_agent.v1 import agent_pb2, health_pb2
 
@@ -257,6 +260,39 @@ def test_a_silent_host_ends_the_agent(start_agent: Callable[..., Any]) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             agent.process.wait(0.3)
     assert agent.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "86401", "1e300"])
+def test_a_silence_that_cannot_be(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        agent_main.main(
+            ["--listen", "127.0.0.1:x", "--token-stdin", f"--silence-seconds={seconds}"]
+        )
+    assert caught.value.code == 2
+    assert "give more than 0, at most 86400" in capsys.readouterr().err
+
+
+def test_a_silence_of_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        agent_main.main(
+            ["--listen", "127.0.0.1:x", "--token-file", "token", "--silence-seconds", "3"]
+        )
+    assert caught.value.code == 2
+    assert "goes with --token-stdin" in capsys.readouterr().err
+
+
+def test_a_watch_that_fails_ends_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object) -> None:
+        raise OSError("stdin is bad")
+
+    async def watch() -> float | None:
+        reasons: asyncio.Queue[float | None] = asyncio.Queue()
+        with pytest.raises(OSError, match="stdin is bad"):
+            agent_main._watch_stdin(asyncio.get_running_loop(), reasons, None)
+        return await asyncio.wait_for(reasons.get(), 5)
+
+    monkeypatch.setattr(agent_main, "select", SimpleNamespace(select=fails))
+    assert asyncio.run(watch()) is None
 
 
 def test_an_abstract_socket_serves_who_has_the_token(start_agent: Callable[..., Any]) -> None:

@@ -139,7 +139,7 @@ def test_secrets_stay_secret(tmp_path: Path) -> None:
     assert (board.folder / "token").read_text() != first
 
 
-@pytest.mark.parametrize("name", ["", "local", "../pi", "a b", "-x", "x" * 65])
+@pytest.mark.parametrize("name", ["", "local", "eyeriss", "../pi", "a b", "-x", "x" * 65])
 def test_names_that_cannot_be(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="not a name"):
         enroll(tmp_path, name, "h:1", tmp_path / "agent")

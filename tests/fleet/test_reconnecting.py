@@ -61,7 +61,49 @@ def test_a_cable_is_no_restart() -> None:
 
 
 def test_another_system_is_another_platform() -> None:
-    device = reconnecting([], os_build="updated")
-    with pytest.raises(DeviceError, match="is not what it was"):
-        device.measure([canary_model()], MeasureOptions())
+    another = {"os_build": "updated"}
+    devices: list[Device] = [Lost(**another), Lost(**another), Lost()]
+    device = ReconnectingDevice("phone", devices.pop, lambda line: None)
+    for left in (1, 0):
+        # Nor is it measured by the next call.
+        with pytest.raises(DeviceError, match="is not what it was"):
+            device.measure([canary_model()], MeasureOptions())
+        assert len(devices) == left
     device.close()
+
+
+class Updated(Lost):
+    """This machine, which gets another system after the first description."""
+
+    def describe(self) -> Description:
+        said = super().describe()
+        self._changed = {"os_build": "updated"}
+        return said
+
+
+def test_a_device_that_becomes_another_one_is_let_go() -> None:
+    devices: list[Device] = [Lost(os_build="updated"), Updated()]
+    device = ReconnectingDevice("phone", devices.pop, lambda line: None)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match="is not what it was"):
+            device.describe()
+    assert not devices
+    device.close()
+
+
+class Mute(Lost):
+    """This machine, which cannot say who it is."""
+
+    def describe(self) -> Description:
+        raise DeviceError("it makes no sense", "look at its version")
+
+
+def test_a_device_that_does_not_say_who_it_is_is_not_measured() -> None:
+    devices: list[Device] = [Lost(agent_version="0.1.0"), Mute(), Lost()]
+    device = ReconnectingDevice("phone", devices.pop, lambda line: None)
+    with pytest.raises(DeviceError, match="makes no sense"):
+        device.measure([canary_model()], MeasureOptions())
+    batch = device.measure([canary_model()], MeasureOptions(time_limit_ms=10_000))
+    device.close()
+    assert set(batch.outcomes) == {CANARY_ID}
+    assert not devices

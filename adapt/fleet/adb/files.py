@@ -6,6 +6,7 @@ adb's own file service can neither append nor say what arrived.
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,7 @@ __all__ = ["push", "read"]
 # The slowest that a phone reads and digests a file, bytes a second.
 DIGEST_RATE = 20e6
 MAX_WORDS = 300
+_SIZE = re.compile(r"[0-9]{1,15}")
 
 # What is there: the digest of the file, then size and digest of what an interrupted push left.
 _LOOK = """
@@ -70,7 +72,8 @@ def read(link: Link, remote: str, limit: int) -> bytes:
 
 def _common(file: BinaryIO, left: list[str]) -> int:
     """How many bytes of `file` an interrupted push has brought, by what the device says of them."""
-    size = int(left[0].strip() or 0)
+    told = left[0].strip() if left else ""
+    size = int(told) if _SIZE.fullmatch(told) else 0
     if size and len(left) > 1 and left[1].split(" ")[0] == _digest(file, size):
         return size
     return 0

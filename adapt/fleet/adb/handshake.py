@@ -17,6 +17,8 @@ __all__ = ["PROMPT_SECONDS", "Banner", "greet"]
 # How long the user of the phone has to accept the key.
 PROMPT_SECONDS = 60.0
 MIN_PAYLOAD_BYTES = 4096
+# What a device asks this host to sign: a key signs nothing else.
+TOKEN_BYTES = 20
 
 _HOST = b"host::features=shell_v2\0"
 _ACCEPT = "unlock the phone and accept the prompt `Allow USB debugging?`, then try again"
@@ -54,7 +56,11 @@ def greet(
     deadline = time.monotonic() + STALL_SECONDS
     while True:
         try:
-            packet = packets.read(max(deadline - time.monotonic(), 0))
+            left = deadline - time.monotonic()
+            if left <= 0:
+                # A device may send packets without end that say nothing of this.
+                raise TimedOut(f"{name} did not let this host in in time", "try again")
+            packet = packets.read(left)
         except (TimedOut, Gone) as error:
             if asked:
                 raise Unauthorised(f"{name} does not accept this host's key", _ACCEPT) from error
@@ -72,6 +78,11 @@ def greet(
         if packet.command != constants.AUTH or packet.arg0 != constants.AUTH_TOKEN or asked:
             continue
         if not signed:
+            if len(packet.data) != TOKEN_BYTES:
+                raise Refused(
+                    f"{name} asks for a signature of {len(packet.data)} bytes, not {TOKEN_BYTES}",
+                    "is it a device with adb?",
+                )
             signature = key.Sign(packet.data)
             packets.write(Packet(constants.AUTH, constants.AUTH_SIGNATURE, 0, signature))
             signed = True

@@ -82,7 +82,7 @@ class Server:
         """A connection on which `request` was accepted."""
         try:
             connection = socket.create_connection(self._address, CONNECT_SECONDS)
-        except OSError as error:
+        except (OSError, UnicodeError, OverflowError) as error:
             raise Gone(
                 f"no adb server answers: {error}", "start it with: adb start-server"
             ) from error

@@ -61,7 +61,11 @@ def unpacked(stream: Stream, deadline: float | None) -> Iterator[tuple[Pipe, byt
             if number == Pipe.EXIT:
                 return
             del buffer[: _HEADER.size + length]
-        chunk = stream.read(None if deadline is None else max(deadline - time.monotonic(), 0))
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            # Empty packets may come without end.
+            raise TimedOut("the program did not end in time", "try again")
+        chunk = stream.read(left)
         if not chunk:
             raise Gone("the device ended a program's output before the program", "try again")
         buffer += chunk

@@ -66,7 +66,8 @@ class Tcp:
             raise Refused(
                 f"nobody answers at {self._where}", "is adb over TCP enabled on the device?"
             ) from error
-        except OSError as error:
+        except (OSError, UnicodeError, OverflowError) as error:
+            # The latter two: of a name that no host can have, and of such a port.
             raise Gone(f"{self._where} cannot be reached: {error}", _PLUG) from error
         self._socket: socket.socket = self._adb._connection
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -77,15 +77,15 @@ def adopted(home: Path, file: Path, lock_file: Path = DEFAULT_LOCK) -> Bundle:
 
     Raises InputError where `file` is no bundle.
     """
-    bundle = open_bundle(file)
+    open_bundle(file)
     folder = home / "bundles"
     folder.mkdir(parents=True, exist_ok=True)
-    path = _place(folder, read_lock(lock_file), bundle.manifest.runtime)
     with tempfile.TemporaryDirectory(prefix="taking-", dir=folder) as name:
         copy = Path(name) / "bundle"
         shutil.copyfile(file, copy)
         # What was copied is what counts, whatever became of `file` meanwhile.
-        open_bundle(copy)
+        runtime = open_bundle(copy).manifest.runtime
+        path = _place(folder, read_lock(lock_file), runtime)
         copy.replace(path)
     return open_bundle(path)
 

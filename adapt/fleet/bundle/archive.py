@@ -14,8 +14,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from adapt.errors import InputError
+from adapt.fleet.bundle.lock import RUNTIMES
 
 __all__ = ["Bundle", "Manifest", "open_bundle", "pack"]
 
@@ -31,7 +33,10 @@ MAX_MEMBERS = 20_000
 MAX_PADDING_BYTES = 1 << 20
 # 1 January 2000: some unpackers take 0 for "no time".
 TIME = 946_684_800
-_DAMAGES = (OSError, EOFError, ValueError, TypeError, StopIteration, tarfile.TarError, zlib.error)
+_DAMAGES = (
+    *(OSError, EOFError, ValueError, TypeError, StopIteration, tarfile.TarError, zlib.error),
+    *(RecursionError, MemoryError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,10 @@ def open_bundle(path: Path) -> Bundle:
             raise ValueError(f"{size} bytes are too many")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        with (
+            gzip.open(path) as stream,
+            tarfile.open(fileobj=stream, mode="r:", tarinfo=_Plain) as archive,
+        ):
             members = _checked(archive)
             manifest = _manifest(archive, next(members))
             content = sum(member.size for member in members)
@@ -111,13 +119,34 @@ def _member(name: str, mode: int, size: int) -> tarfile.TarInfo:
     return member
 
 
+class _Plain(tarfile.TarInfo):
+    """A file or a folder: ValueError for what else an archive can have.
+
+    Said of a header alone, since reading on is what costs: extended headers and maps of sparse
+    files take as much memory as they say they do.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
+            raise _out_of_place(member)
+        if member.size < 0:
+            raise ValueError(f"{member.name!r} has {member.size} bytes"[:MAX_TEXT])
+        return member
+
+
+def _out_of_place(member: tarfile.TarInfo) -> ValueError:
+    return ValueError(f"{member.name!r} has no place in one")
+
+
 def _checked(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """The members; ValueError for one that a bundle does not have."""
     content = 0
     for number, member in enumerate(archive):
         name = PurePosixPath(member.name)
-        if name.is_absolute() or ".." in name.parts or not (member.isreg() or member.isdir()):
-            raise ValueError(f"{member.name!r} has no place in one")
+        if name.is_absolute() or ".." in name.parts:
+            raise _out_of_place(member)
         content += member.size
         if number >= MAX_MEMBERS or content > MAX_CONTENT_BYTES:
             raise ValueError("there is too much in it")
@@ -138,4 +167,7 @@ def _manifest(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Manifest:
             raise ValueError(f"{field.name} of {MANIFEST} is {value!r}"[:MAX_TEXT])
     if (manifest.format, manifest.architecture) != (FORMAT, "aarch64"):
         raise ValueError(f"it is of format {manifest.format}, for {manifest.architecture}")
+    if manifest.runtime not in RUNTIMES:
+        # Files are named after it.
+        raise ValueError(f"its runtime is {manifest.runtime!r}")
     return manifest

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import TemporaryDirectory
 
 from adapt.errors import AdaptError, Busy
 from adapt.fleet.boards import boards
@@ -43,8 +43,9 @@ def diagnose(name: str, home: Path, agent_python: Path | None = None) -> Iterato
     """
     refuse_unknown(name, home, agent_python)
     if name == "local":
-        with held(name, home):
-            yield from examine(LocalLink, lambda link: LocalDevice(agent_python), gettempdir())
+        # Others can write where temporary files are, and a program is started from the folder.
+        with held(name, home), TemporaryDirectory(prefix="adapt-doctor-") as folder:
+            yield from examine(LocalLink, lambda link: LocalDevice(agent_python), folder)
     elif name.startswith((BOARD_PREFIX, PREFIX)) or name in {b.name for b in boards(home)}:
         # Nothing but the agent can be reached, and the claim starts it.
         with claimed(name, home=home) as device:

@@ -8,19 +8,25 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
+from adb_shell.adb_message import AdbMessage
 
 from adapt.errors import DeviceError
+from adapt.fleet import phones
+from adapt.fleet.adb import files, handshake, shell
 from adapt.fleet.adb.direct import DirectLink
 from adapt.fleet.adb.keys import Key
 from adapt.fleet.adb.packets import Packet
+from adapt.fleet.adb.server import Server
+from adapt.fleet.adb.shell import Pipe
 from adapt.fleet.adb.transport import Tcp
 from adapt.fleet.device import MeasureOptions, ModelFile, Progress
-from adapt.fleet.link import Gone, Link, LinkError, TimedOut
+from adapt.fleet.here import LocalLink
+from adapt.fleet.link import Gone, Link, LinkError, Refused, ShellResult, Stream, TimedOut
 from adapt.fleet.reconnecting import ReconnectingDevice
 from adapt.fleet.remote import RemoteDevice
 from tests.fleet.adb import lab
@@ -215,6 +221,86 @@ def test_something_else_that_answers(answer: bytes, key: Key) -> None:
         DirectLink("phone", Tcp(*address), key)
 
 
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..b", "."])
+def test_names_that_no_host_can_have(host: str) -> None:
+    with pytest.raises(Gone, match="cannot be reached"):
+        Tcp(host, 5555)
+    with pytest.raises(Gone, match="no adb server answers"):
+        Server(host, 5037).features("phone")
+
+
+def test_ports_that_cannot_be() -> None:
+    with pytest.raises(Gone, match="cannot be reached"):
+        Tcp("127.0.0.1", 10**30)
+    assert Server("127.0.0.1", 10**30).devices() is None
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "\u0665\u0665"])
+def test_a_port_that_cannot_be_is_no_address(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    monkeypatch.setattr(phones, "listed", list)
+    assert not phones.can_be(f"127.0.0.1:{port}")
+    assert phones.can_be("127.0.0.1:65535")
+
+
+def test_a_token_that_is_none(key: Key) -> None:
+    for token in (b"", b"short", bytes(21)):
+        asked = AdbMessage(b"AUTH", 1, 0, token).pack() + token
+        with _talker(asked) as address, pytest.raises(Refused, match="signature of"):
+            DirectLink("phone", Tcp(*address), key)
+
+
+def test_a_device_that_talks_of_something_else(key: Key, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handshake, "STALL_SECONDS", 0.3)
+    okays = AdbMessage(b"OKAY", 1, 1).pack() * 1000
+    begun = time.monotonic()
+    with _talker(okays, again=True) as address, pytest.raises(TimedOut, match="let this host in"):
+        DirectLink("phone", Tcp(*address), key)
+    assert time.monotonic() - begun < 3
+
+
+class Spoken:
+    """A stream of a device that says the same over and over, for five seconds."""
+
+    def __init__(self, said: bytes) -> None:
+        self._said = said
+        self._end = time.monotonic() + 5
+
+    def read(self, timeout_s: float | None = None) -> bytes:
+        return self._said if time.monotonic() < self._end else b""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_program_that_writes_nothing_without_end() -> None:
+    with pytest.raises(TimedOut, match="did not end within"):
+        shell.run(Spoken(shell.packed(Pipe.STDOUT)), "true", b"", 0.3)
+
+
+@pytest.mark.parametrize("words", ["", "none", "none\n\n", "none\n-5\nx", "none\nmany", "none\n²"])
+def test_words_of_a_device_about_what_is_left(tmp_path: Path, words: str) -> None:
+    """Whatever it says, a push begins from the start and ends."""
+
+    class Odd(LocalLink):
+        def shell(
+            self, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float
+        ) -> ShellResult:
+            return ShellResult(0, words.encode(), b"")
+
+        def open_stream(self, destination: str) -> Stream:
+            assert destination.endswith(" 0")
+            return Spoken(shell.packed(Pipe.EXIT, b"\0"))
+
+    local = tmp_path / "local"
+    local.write_bytes(b"content")
+    seen: list[tuple[int, int]] = []
+    files.push(Odd(), local, "/remote", 0o644, lambda *done: seen.append(done))
+    assert seen == [(7, 7), (7, 7)]
+
+
 def test_answers_that_are_all_there_before_the_opener_looks(
     adbd: tuple[str, int], key: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,8 +341,8 @@ def once(action: Callable[[], None]) -> Callable[[Progress], None]:
 
 
 @contextlib.contextmanager
-def _talker(answer: bytes) -> Iterator[tuple[str, int]]:
-    """A server that says `answer` to whoever comes first; its address."""
+def _talker(answer: bytes, again: bool = False) -> Iterator[tuple[str, int]]:
+    """A server that says `answer`, maybe `again` and again, to whoever comes first; its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def work() -> None:
@@ -264,6 +350,9 @@ def _talker(answer: bytes) -> Iterator[tuple[str, int]]:
                 connection, _ = listener.accept()
                 with connection:
                     connection.sendall(answer)
+                    end = time.monotonic() + 5
+                    while again and time.monotonic() < end:
+                        connection.sendall(answer)
                     while connection.recv(1 << 16):
                         pass
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,14 +23,14 @@ from adapt.fleet.bundle.sources import Parts
 MANIFEST = Manifest("ai-edge-litert", "2.3.0", "0" * 16, "3.11", "0.1.0")
 
 
-def make_bundle(folder: Path) -> Path:
+def make_bundle(folder: Path, manifest: Manifest = MANIFEST) -> Path:
     """A bundle of one script, which is enough to be pushed, unpacked and started."""
     root = folder / "root"
     (root / "lib").mkdir(parents=True)
     (root / "agent").write_text("echo started with $1\n")
     (root / "lib/content").write_bytes(bytes(range(256)) * 100)
     path = folder / "small.tar.gz"
-    pack(root, MANIFEST, path)
+    pack(root, manifest, path)
     return path
 
 
@@ -144,11 +146,84 @@ def test_a_bundle_with_links_is_refused(tmp_path: Path) -> None:
         open_bundle(path)
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_an_extended_header_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes
+) -> None:
+    path = tmp_path / "evil.tar.gz"
+    header = tarfile.TarInfo("header")
+    header.type, header.size = kind, 300 << 20
+    with gzip.open(path, "wb") as file:
+        file.write(header.tobuf(tarfile.USTAR_FORMAT))
+        file.write(bytes(1 << 20))
+    asked: list[int] = []
+    read = gzip.GzipFile.read
+
+    def watched(stream: gzip.GzipFile, size: int | None = -1) -> bytes:
+        asked.append(-1 if size is None else size)
+        return read(stream, size)
+
+    monkeypatch.setattr(gzip.GzipFile, "read", watched)
+    with pytest.raises(InputError, match="'header' has no place"):
+        open_bundle(path)
+    assert set(asked) == {tarfile.BLOCKSIZE}
+
+
+def test_a_sparse_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.tar.gz"
+    sparse = tarfile.TarInfo("lib/sparse")
+    sparse.type = tarfile.GNUTYPE_SPARSE
+    with tarfile.open(make_bundle(tmp_path)) as good, tarfile.open(path, "w:gz") as evil:
+        member = good.getmember("bundle.json")
+        evil.addfile(member, good.extractfile(member))
+        evil.addfile(sparse)
+    with pytest.raises(InputError, match="has no place"):
+        open_bundle(path)
+
+
+def test_a_file_of_less_than_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.tar.gz"
+    member = tarfile.TarInfo("lib/negative")
+    member.size = -512
+    with gzip.open(path, "wb") as file:
+        file.write(member.tobuf(tarfile.GNU_FORMAT))
+        file.write(bytes(1 << 20))
+    with pytest.raises(InputError, match="has -512 bytes"):
+        open_bundle(path)
+
+
+def test_a_manifest_of_many_brackets_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.tar.gz"
+    member = tarfile.TarInfo("bundle.json")
+    member.size = 4000
+    with tarfile.open(path, "w:gz") as evil:
+        evil.addfile(member, io.BytesIO(b"[" * member.size))
+    with pytest.raises(InputError, match="recursion"):
+        open_bundle(path)
+
+
 def test_a_bundle_from_elsewhere_is_used_from_then_on(tmp_path: Path) -> None:
     home = tmp_path / "home"
     taken = adopted(home, make_bundle(tmp_path))
     assert bundled(home, "ai-edge-litert") == taken
     assert taken.path.is_relative_to(home)
+
+
+@pytest.mark.parametrize("runtime", ["../../escape", "/absolute/escape", "", "other"])
+def test_a_bundle_of_an_unknown_runtime_is_refused(tmp_path: Path, runtime: str) -> None:
+    file = make_bundle(tmp_path, replace(MANIFEST, runtime=runtime))
+    with pytest.raises(InputError, match="its runtime is"):
+        adopted(tmp_path / "home", file)
+
+
+def test_what_was_copied_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that becomes another one between the look at it and the copy."""
+    file = make_bundle(tmp_path)
+    other = make_bundle(tmp_path / "other", replace(MANIFEST, runtime="tflite-runtime"))
+    copy = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda source, target: copy(other, target))
+    taken = adopted(tmp_path / "home", file)
+    assert taken.path.name.startswith("tflite-runtime-")
 
 
 def test_a_machine_without_sources_says_what_to_do(

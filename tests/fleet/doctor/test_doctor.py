@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,20 @@ def test_this_machine_can_measure(tmp_path: Path) -> None:
     assert not [finding for finding in found.values() if finding.verdict is Verdict.FAIL]
     assert "started in" in found["agent"].seen
     assert "us for a small convolution" in found["kernel"].seen
+
+
+def test_a_folder_that_others_can_guess_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody has laid where temporary files are is neither written nor started."""
+    trap = tmp_path / "adapt/execute"
+    trap.parent.mkdir()
+    trap.write_text("#!/bin/sh\necho trapped\n")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = {finding.check: finding for finding in diagnose("local", tmp_path / "home")}
+    assert found["execution"].verdict is Verdict.PASS
+    assert trap.read_text() == "#!/bin/sh\necho trapped\n"
+    assert not list(tmp_path.glob("adapt-doctor-*"))
 
 
 def test_a_prompt_that_waits_is_the_first_line(tmp_path: Path) -> None:
