@@ -84,7 +84,7 @@ class Activations:
             inputs = self._split.inputs[first : first + _BATCH]
             share = len(inputs) / len(self._split)
             found = self._run(values, tf.constant(self._data.prepared(inputs)))
-            parts = [(share * m.numpy().astype(float), share * s.numpy()) for m, s in found]
+            parts = [_part(share, m.numpy().astype(float), s.numpy()) for m, s in found]
             sums = sums or [(np.zeros_like(m), np.zeros_like(s)) for m, s in parts]
             sums = [(a + c, b + d) for (a, b), (c, d) in zip(sums, parts, strict=True)]
         return [_moments(mean, square) for mean, square in sums]
@@ -101,17 +101,26 @@ class Activations:
             reads = net.read_by(kernels, values[:count], values[count:], x)
             for read, is_wide in zip(reads, wide, strict=True):
                 rows = tf.reshape(read, [-1, tf.shape(read)[-1]])
+                mean = tf.reduce_mean(rows, axis=0)
+                # In float32, the mean's square would drown what varies little around it.
+                rows -= mean
                 if is_wide:
-                    square = tf.reduce_mean(tf.square(rows), axis=0)
+                    spread = tf.reduce_mean(tf.square(rows), axis=0)
                 else:
                     number = tf.cast(tf.shape(rows)[0], tf.float32)
-                    square = tf.matmul(rows, rows, transpose_a=True) / number
-                found.append((tf.reduce_mean(rows, axis=0), square))
+                    spread = tf.matmul(rows, rows, transpose_a=True) / number
+                found.append((mean, spread))
             return found
 
         places = (*net.trainable, *net.state)
         x = tf.TensorSpec(net.input_shape, tf.float32)
         return tf.function(moments, input_signature=[[net.signature(p) for p in places], x])
+
+
+def _part(share: float, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a batch adds to the means of channels, and to those of products as `spread` has them."""
+    products = np.square(mean) if spread.ndim == 1 else np.outer(mean, mean)
+    return share * mean, share * (spread + products)
 
 
 def _moments(mean: np.ndarray, square: np.ndarray) -> Moments:

@@ -104,6 +104,27 @@ def test_moments_are_those_of_what_is_read(case: Case) -> None:
     assert case.activations.traces == {"activations": 1}
 
 
+@pytest.mark.parametrize("most", [2048, 0])
+def test_moments_of_what_varies_little_around_a_large_mean(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shifted(weights: Weights, model: keras.Model) -> Weights:
+        return {**weights, ("first", 1): np.full_like(weights["first", 1], 1000.0)}
+
+    monkeypatch.setattr(activations, "MOST_CHANNELS", most)
+    case = Case(plain, shifted)
+    place = [reader.kernel for reader in case.activations.readers].index(("second", 0))
+    moments = case.activations.of(case.weights)[place]
+    inner = keras.Model(case.model.input, case.model.get_layer("first").output)
+    read = np.asarray(inner(case.data.train.evenly(512).inputs), float).reshape(-1, 6)
+    expected = np.cov(read, rowvar=False, bias=True)
+    np.testing.assert_allclose(moments.mean, read.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(moments.variance, np.diag(expected), rtol=1e-3)
+    if most:
+        assert moments.covariance is not None
+        np.testing.assert_allclose(moments.covariance, expected, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("gone", [[4], [1], [5], [4, 5], [1, 5]])
 def test_what_others_show_is_not_missed(case: Case, gone: list[int]) -> None:
     keep = {"first": [position for position in range(6) if position not in gone]}
