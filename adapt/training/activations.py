@@ -43,7 +43,8 @@ class Reader:
 class Moments:
     """Of what a kernel reads: mean [C], variance [C] and covariance [C, C], float64.
 
-    They are over examples and pixels. The covariance is None where the reader is wide.
+    They are over examples and pixels. The covariance is None where the reader is wide, and where
+    it is not finite: training diverged.
     """
 
     mean: np.ndarray
@@ -84,10 +85,12 @@ class Activations:
             inputs = self._split.inputs[first : first + _BATCH]
             share = len(inputs) / len(self._split)
             found = self._run(values, tf.constant(self._data.prepared(inputs)))
-            parts = [_part(share, m.numpy().astype(float), s.numpy()) for m, s in found]
-            sums = sums or [(np.zeros_like(m), np.zeros_like(s)) for m, s in parts]
-            sums = [(a + c, b + d) for (a, b), (c, d) in zip(sums, parts, strict=True)]
-        return [_moments(mean, square) for mean, square in sums]
+            with np.errstate(invalid="ignore"):  # Of a network that diverged.
+                parts = [_part(share, m.numpy().astype(float), s.numpy()) for m, s in found]
+                sums = sums or [(np.zeros_like(m), np.zeros_like(s)) for m, s in parts]
+                sums = [(a + c, b + d) for (a, b), (c, d) in zip(sums, parts, strict=True)]
+        with np.errstate(invalid="ignore"):
+            return [_moments(mean, square) for mean, square in sums]
 
     def _trace(self) -> Any:
         net = self._network
@@ -128,4 +131,5 @@ def _moments(mean: np.ndarray, square: np.ndarray) -> Moments:
     if square.ndim == 1:
         return Moments(mean, np.maximum(square - np.square(mean), 0.0), None)
     covariance = square - np.outer(mean, mean)
-    return Moments(mean, np.maximum(np.diag(covariance), 0.0), covariance)
+    variance = np.maximum(np.diag(covariance), 0.0)
+    return Moments(mean, variance, covariance if np.isfinite(covariance).all() else None)

@@ -34,14 +34,17 @@ def compensated(
     """`weights`, of the network with the filters `current`, made ready to be cut to `keep`.
 
     `moments` are of what each of `readers` reads in that network; kernels of which there is no
-    covariance are left alone. No shape changes.
+    covariance, or that are not finite, are left alone. No shape changes.
     """
     kept, present = groups.kept(keep), groups.kept(current)
     changed = dict(weights)
     for reader, moment in zip(readers, moments, strict=True):
         stays = kept[reader.filters[present[reader.filters]]]
-        if not stays.all() and moment.covariance is not None:
-            _compensate(changed, reader, moment.mean, moment.covariance, stays)
+        if stays.all() or moment.covariance is None:
+            continue
+        if np.isfinite(weights[reader.kernel]).all():
+            with np.errstate(over="ignore"):  # Of a network about to diverge.
+                _compensate(changed, reader, moment.mean, moment.covariance, stays)
     return changed
 
 

@@ -239,3 +239,43 @@ def test_a_very_wide_reader_is_never_squared(monkeypatch: pytest.MonkeyPatch) ->
     assert max(inverted, default=0) < 2304
     assert np.isfinite(errors).all()
     assert (errors > 0).sum() > 32
+
+
+# --- networks that diverged ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("most", [2048, 0])
+@pytest.mark.parametrize("layer", ["first", "second", "last"])
+def test_a_network_that_diverged_goes_on(
+    value: float, most: int, layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverged(weights: Weights, model: keras.Model) -> Weights:
+        kernel = weights[layer, 0].copy()
+        kernel[..., 2] = value
+        return {**weights, (layer, 0): kernel}
+
+    monkeypatch.setattr(activations, "MOST_CHANNELS", most)
+    case = Case(plain, diverged)
+    readers, found = case.activations.readers, case.activations.of(case.weights)
+    for moments in found:
+        assert moments.covariance is None or np.isfinite(moments.covariance).all()
+    errors = output_errors(case.weights, case.groups, readers, found, case.full)
+    assert np.isfinite(errors).all()
+    assert (errors >= 0).all()
+    keep = {**case.full, "first": [0, 1, 2, 3], "second": [0, 2, 4]}
+    changed = compensated(case.weights, case.groups, readers, found, keep, case.full)
+    for reader, moments in zip(readers, found, strict=True):
+        if moments.covariance is None or not np.isfinite(case.weights[reader.kernel]).all():
+            before = case.weights[reader.kernel]
+            np.testing.assert_array_equal(changed[reader.kernel], before)
+
+
+def test_what_is_finite_of_a_network_that_diverged_goes_by_its_variance(case: Case) -> None:
+    weights = {place: value.copy() for place, value in case.weights.items()}
+    weights["first", 1][2] = np.inf
+    readers, found = case.activations.readers, case.activations.of(weights)
+    errors = output_errors(weights, case.groups, readers, found, case.full)
+    first = errors[case.groups.groups[case.groups.index["first"]].filters]
+    assert first[2] < 1e-3
+    assert (first[[0, 1, 3, 4]] > 1e-2).all()  # Filter 4 is like filter 1, and none stands in.

@@ -32,6 +32,7 @@ def output_errors(
     The filters of a group go one by one, each time the one that is missed least while the others
     stand in as `compensated` has it (the surgeon's rule of Hassibi and Stork, 1993, for channels),
     so that of two equal filters one is important. Filters that no reader reads go by magnitude.
+    What is not finite, of a network that diverged, counts as nothing.
     """
     kept = groups.kept(keep)
     found = np.zeros(len(kept))
@@ -45,9 +46,14 @@ def output_errors(
         if reading:
             found[filters] = _eliminated(len(filters), reading)
         else:
-            squares = np.square(magnitudes(weights, groups, keep)[filters])
+            squares = _finite(np.square(magnitudes(weights, groups, keep)[filters]))
             found[filters] = squares / max(squares.sum(), _LEAST)
     return found
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """`values`, and 0 for those that are not finite."""
+    return np.where(np.isfinite(values), values, 0.0)
 
 
 def _eliminated(count: int, reading: list[_Reading]) -> np.ndarray:
@@ -70,8 +76,8 @@ class _Reading:
     """One kernel while filters of a group are taken from what it reads.
 
     `owner[p]` numbers the filter at position p among those of the group, -1 for others. Where no
-    covariance is known, none stands in for another: of the inverse there is the diagonal, and of
-    each row of the kernel its norm.
+    covariance is known, or the kernel is not finite, none stands in for another: of the inverse
+    there is the diagonal, and of each row of the kernel its norm.
     """
 
     def __init__(
@@ -88,14 +94,15 @@ class _Reading:
         kernel = np.moveaxis(weights[reader.kernel].astype(np.float64), reader.axis, 0)
         self._rows = kernel.reshape(len(kernel), -1)
         squares = np.square(self._rows).sum(axis=1)
-        ridge = RIDGE * max(float(moment.variance.mean()), _LEAST)
-        whole = (moment.variance * squares).sum()
-        self._scale = 1.0 / max(float(whole), _LEAST)
-        if moment.covariance is None:
+        covariance = moment.covariance if np.isfinite(squares).all() else None
+        squares, variance = _finite(squares), _finite(moment.variance)
+        ridge = RIDGE * max(float(variance.mean()), _LEAST)
+        self._scale = 1.0 / max(float((variance * squares).sum()), _LEAST)
+        if covariance is None:
             self._rows = np.sqrt(squares)[:, None]
-            self._inverse = 1.0 / (moment.variance + ridge)
+            self._inverse = 1.0 / (variance + ridge)
         else:
-            self._inverse = inverse(moment.covariance + ridge * np.eye(len(squares)))
+            self._inverse = inverse(covariance + ridge * np.eye(len(squares)))
 
     def errors(self, count: int) -> np.ndarray:
         """For each of `count` filters, the share of the output's variance that it takes along."""
@@ -107,7 +114,7 @@ class _Reading:
         return summed
 
     def remove(self, filter_: int) -> None:
-        """Take the filter away; the others stand in for it, where a covariance is known."""
+        """Take the filter away; the others stand in for it, where any can."""
         if self._inverse.ndim == 1:
             stay = self.owner != filter_
             self._rows, self.owner = self._rows[stay], self.owner[stay]
