@@ -1,4 +1,4 @@
-"""What the layers of a network read: means and covariances of their input channels."""
+"""What the layers of a network read: means and (co)variances of their input channels."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from adapt.network.groups import ChannelGroups
 from adapt.network.shrink import Weights
 from adapt.training.data import Data
 
-__all__ = ["Activations", "Moments", "Reader"]
+__all__ = ["MOST_CHANNELS", "Activations", "Moments", "Reader"]
 
 # Examples, and how many at once: the activations of all layers are in memory together.
 _EXAMPLES = 512
 _BATCH = 32
+
+# Of kernels that read more channels no covariance is found: it grows with the second power, the
+# time to invert it with the third.
+MOST_CHANNELS = 2048
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,23 @@ class Reader:
     axis: int
     filters: np.ndarray
 
+    @property
+    def wide(self) -> bool:
+        """Whether it reads too many channels, in the unshrunk network, for a covariance."""
+        return len(self.filters) > MOST_CHANNELS
+
 
 @dataclass(frozen=True)
 class Moments:
-    """Of what a kernel reads: mean [C] and covariance [C, C] over examples and pixels, float64."""
+    """Of what a kernel reads: mean [C], variance [C] and covariance [C, C], float64.
+
+    They are over examples and pixels. The covariance is None where the reader is wide, and where
+    it is not finite: training diverged.
+    """
 
     mean: np.ndarray
-    covariance: np.ndarray
+    variance: np.ndarray
+    covariance: np.ndarray | None
 
 
 class Activations:
@@ -71,26 +85,51 @@ class Activations:
             inputs = self._split.inputs[first : first + _BATCH]
             share = len(inputs) / len(self._split)
             found = self._run(values, tf.constant(self._data.prepared(inputs)))
-            parts = [(share * m.numpy().astype(float), share * s.numpy()) for m, s in found]
-            sums = sums or [(np.zeros_like(m), np.zeros_like(s)) for m, s in parts]
-            sums = [(a + c, b + d) for (a, b), (c, d) in zip(sums, parts, strict=True)]
-        return [Moments(mean, square - np.outer(mean, mean)) for mean, square in sums]
+            with np.errstate(invalid="ignore"):  # Of a network that diverged.
+                parts = [_part(share, m.numpy().astype(float), s.numpy()) for m, s in found]
+                sums = sums or [(np.zeros_like(m), np.zeros_like(s)) for m, s in parts]
+                sums = [(a + c, b + d) for (a, b), (c, d) in zip(sums, parts, strict=True)]
+        with np.errstate(invalid="ignore"):
+            return [_moments(mean, square) for mean, square in sums]
 
     def _trace(self) -> Any:
         net = self._network
         kernels = [reader.kernel for reader in self.readers]
+        wide = [reader.wide for reader in self.readers]
         count = len(net.trainable)
 
         def moments(values: list[Any], x: Any) -> list[Any]:
             self.traces["activations"] += 1
             found = []
-            for read in net.read_by(kernels, values[:count], values[count:], x):
+            reads = net.read_by(kernels, values[:count], values[count:], x)
+            for read, is_wide in zip(reads, wide, strict=True):
                 rows = tf.reshape(read, [-1, tf.shape(read)[-1]])
-                square = tf.matmul(rows, rows, transpose_a=True)
-                number = tf.cast(tf.shape(rows)[0], tf.float32)
-                found.append((tf.reduce_mean(rows, axis=0), square / number))
+                mean = tf.reduce_mean(rows, axis=0)
+                # In float32, the mean's square would drown what varies little around it.
+                rows -= mean
+                if is_wide:
+                    spread = tf.reduce_mean(tf.square(rows), axis=0)
+                else:
+                    number = tf.cast(tf.shape(rows)[0], tf.float32)
+                    spread = tf.matmul(rows, rows, transpose_a=True) / number
+                found.append((mean, spread))
             return found
 
         places = (*net.trainable, *net.state)
         x = tf.TensorSpec(net.input_shape, tf.float32)
         return tf.function(moments, input_signature=[[net.signature(p) for p in places], x])
+
+
+def _part(share: float, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a batch adds to the means of channels, and to those of products as `spread` has them."""
+    products = np.square(mean) if spread.ndim == 1 else np.outer(mean, mean)
+    return share * mean, share * (spread + products)
+
+
+def _moments(mean: np.ndarray, square: np.ndarray) -> Moments:
+    """Those of channels with `mean` [C] whose products have the means `square` [C, C] or [C]."""
+    if square.ndim == 1:
+        return Moments(mean, np.maximum(square - np.square(mean), 0.0), None)
+    covariance = square - np.outer(mean, mean)
+    variance = np.maximum(np.diag(covariance), 0.0)
+    return Moments(mean, variance, covariance if np.isfinite(covariance).all() else None)

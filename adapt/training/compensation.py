@@ -17,13 +17,10 @@ from adapt.network.shrink import Keep, Weights
 from adapt.training.activations import Moments, Reader
 from adapt.training.algebra import product, solution
 
-__all__ = ["MOST_CHANNELS", "RIDGE", "compensated"]
+__all__ = ["RIDGE", "compensated"]
 
 # Added to variances, as a share of their mean: mixtures of nearly equal channels stay small.
 RIDGE = 1e-3
-
-# Kernels that read more channels are left alone: the time to invert grows with the third power.
-MOST_CHANNELS = 2048
 
 
 def compensated(
@@ -36,20 +33,29 @@ def compensated(
 ) -> Weights:
     """`weights`, of the network with the filters `current`, made ready to be cut to `keep`.
 
-    `moments` are of what each of `readers` reads in that network. No shape changes.
+    `moments` are of what each of `readers` reads in that network; kernels of which there is no
+    covariance, or that are not finite, are left alone. No shape changes.
     """
     kept, present = groups.kept(keep), groups.kept(current)
     changed = dict(weights)
     for reader, moment in zip(readers, moments, strict=True):
         stays = kept[reader.filters[present[reader.filters]]]
-        if not stays.all() and len(stays) <= MOST_CHANNELS:
-            _compensate(changed, reader, moment, stays)
+        if stays.all() or moment.covariance is None:
+            continue
+        if np.isfinite(weights[reader.kernel]).all():
+            with np.errstate(over="ignore"):  # Of a network about to diverge.
+                _compensate(changed, reader, moment.mean, moment.covariance, stays)
     return changed
 
 
-def _compensate(weights: Weights, reader: Reader, moment: Moments, stays: np.ndarray) -> None:
+def _compensate(
+    weights: Weights,
+    reader: Reader,
+    mean: np.ndarray,
+    covariance: np.ndarray,
+    stays: np.ndarray,
+) -> None:
     """Hand the weights that read channels which do not stay to the others, in `weights`."""
-    covariance = moment.covariance
     ridge = RIDGE * max(float(np.trace(covariance)) / len(covariance), 1e-12)
     inner = covariance[np.ix_(stays, stays)] + ridge * np.eye(int(stays.sum()))
     # [kept, removed]: of which mixture each removed channel is.
@@ -60,7 +66,7 @@ def _compensate(weights: Weights, reader: Reader, moment: Moments, stays: np.nda
     bias = (reader.kernel[0], reader.kernel[1] + 1)
     if bias in weights and weights[bias].shape == kernel.shape[-1:]:
         # What no mixture explains, the part that is always there.
-        rest = moment.mean[~stays] - product(moment.mean[None, stays], mixture)[0]
+        rest = mean[~stays] - product(mean[None, stays], mixture)[0]
         sums = kernel[~stays].reshape(len(rest), -1, kernel.shape[-1]).sum(axis=1)
         weights[bias] = (weights[bias] + product(rest[None], sums)[0]).astype(weights[bias].dtype)
     dtype = weights[reader.kernel].dtype

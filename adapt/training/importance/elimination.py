@@ -10,7 +10,7 @@ from adapt.network.groups import ChannelGroups
 from adapt.network.shrink import Keep, Weights
 from adapt.training.activations import Moments, Reader
 from adapt.training.algebra import inverse
-from adapt.training.compensation import MOST_CHANNELS, RIDGE
+from adapt.training.compensation import RIDGE
 from adapt.training.importance.kernels import magnitudes
 
 __all__ = ["output_errors"]
@@ -32,6 +32,7 @@ def output_errors(
     The filters of a group go one by one, each time the one that is missed least while the others
     stand in as `compensated` has it (the surgeon's rule of Hassibi and Stork, 1993, for channels),
     so that of two equal filters one is important. Filters that no reader reads go by magnitude.
+    What is not finite, of a network that diverged, counts as nothing.
     """
     kept = groups.kept(keep)
     found = np.zeros(len(kept))
@@ -45,9 +46,14 @@ def output_errors(
         if reading:
             found[filters] = _eliminated(len(filters), reading)
         else:
-            squares = np.square(magnitudes(weights, groups, keep)[filters])
+            squares = _finite(np.square(magnitudes(weights, groups, keep)[filters]))
             found[filters] = squares / max(squares.sum(), _LEAST)
     return found
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """`values`, and 0 for those that are not finite."""
+    return np.where(np.isfinite(values), values, 0.0)
 
 
 def _eliminated(count: int, reading: list[_Reading]) -> np.ndarray:
@@ -69,7 +75,9 @@ def _eliminated(count: int, reading: list[_Reading]) -> np.ndarray:
 class _Reading:
     """One kernel while filters of a group are taken from what it reads.
 
-    `owner[p]` numbers the filter at position p among those of the group, -1 for others.
+    `owner[p]` numbers the filter at position p among those of the group, -1 for others. Where no
+    covariance is known, or the kernel is not finite, none stands in for another: of the inverse
+    there is the diagonal, and of each row of the kernel its norm.
     """
 
     def __init__(
@@ -84,26 +92,34 @@ class _Reading:
         places = {int(number): place for place, number in enumerate(filters)}
         self.owner = np.array([places.get(int(number), -1) for number in read])
         kernel = np.moveaxis(weights[reader.kernel].astype(np.float64), reader.axis, 0)
-        self._rows = kernel.reshape(len(kernel), -1).copy()
-        variances = np.diag(moment.covariance)
-        ridge = RIDGE * max(float(variances.mean()), _LEAST)
-        whole = (variances * np.square(self._rows).sum(axis=1)).sum()
-        self._scale = 1.0 / max(float(whole), _LEAST)
-        covariance = moment.covariance
-        if len(covariance) > MOST_CHANNELS:
-            covariance = np.diag(variances)  # Too many for the others to stand in.
-        self._inverse = inverse(covariance + ridge * np.eye(len(covariance)))
+        self._rows = kernel.reshape(len(kernel), -1)
+        squares = np.square(self._rows).sum(axis=1)
+        covariance = moment.covariance if np.isfinite(squares).all() else None
+        squares, variance = _finite(squares), _finite(moment.variance)
+        ridge = RIDGE * max(float(variance.mean()), _LEAST)
+        self._scale = 1.0 / max(float((variance * squares).sum()), _LEAST)
+        if covariance is None:
+            self._rows = np.sqrt(squares)[:, None]
+            self._inverse = 1.0 / (variance + ridge)
+        else:
+            self._inverse = inverse(covariance + ridge * np.eye(len(squares)))
 
     def errors(self, count: int) -> np.ndarray:
         """For each of `count` filters, the share of the output's variance that it takes along."""
         mine = self.owner >= 0
         squares = np.square(self._rows[mine]).sum(axis=1)
-        errors = self._scale * squares / np.diag(self._inverse)[mine]
+        diagonal = self._inverse if self._inverse.ndim == 1 else np.diag(self._inverse)
+        errors = self._scale * squares / diagonal[mine]
         summed: np.ndarray = np.bincount(self.owner[mine], weights=errors, minlength=count)
         return summed
 
     def remove(self, filter_: int) -> None:
-        """Take the filter away; the others stand in for it."""
+        """Take the filter away; the others stand in for it, where any can."""
+        if self._inverse.ndim == 1:
+            stay = self.owner != filter_
+            self._rows, self.owner = self._rows[stay], self.owner[stay]
+            self._inverse = self._inverse[stay]
+            return
         for position in np.flatnonzero(self.owner == filter_)[::-1]:
             column = self._inverse[:, position] / self._inverse[position, position]
             self._rows -= np.outer(column, self._rows[position])
