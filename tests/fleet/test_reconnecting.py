@@ -99,7 +99,7 @@ class Mute(Lost):
 
 
 def test_a_device_that_does_not_say_who_it_is_is_not_measured() -> None:
-    devices: list[Device] = [Lost(agent_version="0.1.0"), Mute(), Lost()]
+    devices: list[Device] = [Lost(agent_version="0.1.0"), Mute(os_build="another"), Lost()]
     device = ReconnectingDevice("phone", devices.pop, lambda line: None)
     with pytest.raises(DeviceError, match="makes no sense"):
         device.measure([canary_model()], MeasureOptions())
