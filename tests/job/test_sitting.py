@@ -53,5 +53,5 @@ def test_what_lacks_is_measured_until_nothing_does() -> None:
 
 
 def test_what_lacks_whatever_is_measured_is_an_error() -> None:
-    with pytest.raises(DeviceError, match="here cannot tell a price, .* the platform's l2_bytes"):
+    with pytest.raises(DeviceError, match=r"here cannot tell a price, .* the platform's l2_bytes"):
         answer([Missing(facts=["l2_bytes"]) for _ in range(30)])
