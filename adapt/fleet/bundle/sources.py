@@ -66,6 +66,12 @@ class Apt:
         """Download packages, each NAME:ARCHITECTURE or with =VERSION after it, into `folder`."""
         self._run(["apt-get", "download", *names], folder)
 
+    def download_closure(self, names: Iterable[str], folder: Path) -> None:
+        """Download packages and all that they depend on into `folder`."""
+        command = ["apt-get", "install", "--yes", "--download-only", "--no-install-recommends"]
+        (folder / "partial").mkdir(exist_ok=True)
+        self._run([*command, "--option", f"Dir::Cache::archives={folder}", *names], folder)
+
     def candidates(self, names: Sequence[str]) -> dict[str, tuple[str, str]]:
         """The newest (version, SHA-256) of each package, NAME:ARCHITECTURE."""
         text = self._run(["apt-cache", "show", "--no-all-versions", *names], Path("/"))

@@ -147,8 +147,13 @@ def front(
 
 
 @contextlib.contextmanager
-def adb_server(folder: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """A running adb server, as a function that is Google's `adb` with its arguments."""
+def adb_server(
+    folder: Path, *, usb: bool = False
+) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """A running adb server, as a function that is Google's `adb` with its arguments.
+
+    It leaves devices on USB alone, unless `usb`.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -157,7 +162,7 @@ def adb_server(folder: Path) -> Iterator[Callable[..., subprocess.CompletedProce
         "ANDROID_ADB_SERVER_PORT": str(port),
         # It would look for devices on the network, and on USB.
         "ADB_MDNS": "0",
-        "ADB_USB": "0",
+        "ADB_USB": str(int(usb)),
     }
     server = [*command("adb"), "nodaemon", "server"]
     with running(server, folder / "server.log", **environment):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,9 +21,10 @@ QUICK = MeasureOptions(target_relative_error=0.05, window_us=2_000, time_limit_m
 SLOW = MeasureOptions(
     target_relative_error=0.0005, max_windows=200, window_us=1_000_000, time_limit_ms=60_000
 )
+WAYS = ["local", "direct", "server", "board", *(["usb"] if "ADAPT_USB" in os.environ else [])]
 
 
-@pytest.fixture(scope="module", params=["local", "direct", "server", "board"])
+@pytest.fixture(scope="module", params=WAYS)
 def device(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Device]:
@@ -37,7 +39,7 @@ def device(
             stack.enter_context(serving("--listen", f"0.0.0.0:{port}", *tls))
             opened = board.connect()
         else:
-            names = {"direct": "open_direct", "server": "open_through_server"}
+            names = {"direct": "open_direct", "server": "open_through_server", "usb": "open_usb"}
             opener = request.getfixturevalue(names[request.param])
             opened = RemoteDevice("phone", opener(), lab.AGENT)
         stack.callback(opened.close)

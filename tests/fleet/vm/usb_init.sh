@@ -1,0 +1,41 @@
+#!/bin/busybox sh
+# The first process of a machine whose USB host and device are one: this checkout's system, read
+# only, with Google's adbd behind a gadget.
+export PATH=/bin
+/bin/busybox --install -s /bin
+mount -t devtmpfs dev /dev
+mount -t proc proc /proc
+while read -r module; do
+    options=
+    [ "$module $ADAPT_USB_SPEED" = "dummy_hcd.ko super" ] && options=is_super_speed=1
+    insmod "/modules/$module" $options || echo "NO MODULE $module"
+done < /modules/order
+mount -t 9p -o "ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose" root /root ||
+    echo "NO ROOT"
+mount -t proc proc /root/proc
+mount -t sysfs sys /root/sys
+mount -t configfs config /root/sys/kernel/config
+mount -t devtmpfs dev /root/dev
+mkdir -p /root/dev/shm /root/dev/pts
+mount -t devpts pts /root/dev/pts
+mount -t tmpfs -o size=1g tmp /root/dev/shm
+ip link set lo up
+
+gadget=/root/sys/kernel/config/usb_gadget/adb
+mkdir -p $gadget/strings/0x409 $gadget/configs/c.1/strings/0x409 $gadget/functions/ffs.adb
+echo 0x18d1 > $gadget/idVendor
+echo 0x0100 > $gadget/idProduct
+echo "$ADAPT_USB" > $gadget/strings/0x409/serialnumber
+echo "adb" > $gadget/strings/0x409/product
+ln -s $gadget/functions/ffs.adb $gadget/configs/c.1
+mkdir -p /root/dev/usb-ffs/adb
+mount -t functionfs adb /root/dev/usb-ffs/adb
+chroot /root /usr/bin/env $(cat /environment) $(cat /adbd) > /adbd.log 2>&1 &
+# The gadget can be plugged in when adbd has described it.
+until [ -e /root/dev/usb-ffs/adb/ep1 ]; do sleep 0.2; done
+ls /root/sys/class/udc > $gadget/UDC
+echo "USB READY"
+chroot /root /usr/bin/env $(cat /environment) sh -c "$(cat /command)"
+echo "USB ENDED: $?"
+tail -n 30 /adbd.log
+poweroff -f
