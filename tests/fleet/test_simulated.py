@@ -175,3 +175,18 @@ def test_as_a_user_types_it(tmp_path: Path, small_model: bytes) -> None:
     result = runner.invoke(main, [*arguments, "simulated:toaster"], prog_name="adapt")
     assert result.exit_code == 2
     assert "board, phone" in result.output
+
+
+def test_a_job_finds_its_profile_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.toml").write_text("[latency]\ngmacs = 1.0\n")
+    monkeypatch.chdir(tmp_path)
+    # The job is made before its model is looked for.
+    arguments = ("--model", "none.keras", "--data", "adapt.demo:digits", "--budget", "latency=50%")
+    result = CliRunner(env={"ADAPT_HOME": str(tmp_path)}).invoke(
+        main, ["run", *arguments, "--device", "simulated:slow.toml", "--output", "job"]
+    )
+    assert result.exit_code == InputError.exit_code, result.output
+    request = json.loads((tmp_path / "job/job.json").read_text())
+    assert request["device"] == f"simulated:{tmp_path}/slow.toml"

@@ -12,8 +12,9 @@ import pytest
 from adapt.fleet.adb.direct import DirectLink
 from adapt.fleet.adb.keys import Key, own_key
 from adapt.fleet.adb.server import Server, ServerLink
-from adapt.fleet.adb.transport import Tcp, Usb
+from adapt.fleet.adb.transport import Tcp
 from adapt.fleet.link import Link
+from adapt.fleet.phones import over_usb
 from tests.fleet.adb import lab
 
 # The serial number of a device on USB that is there to be tested with.
@@ -79,7 +80,7 @@ def open_through_server(adbd: tuple[str, int], adb: Any) -> Callable[..., Link]:
 @pytest.fixture(scope="session")
 def open_usb(key: Key) -> Callable[..., Link]:
     """Opens a link over USB, where there is a device on it."""
-    return lambda: DirectLink(USB, Usb(USB), key)
+    return lambda: over_usb(USB, key)
 
 
 @pytest.fixture(params=["direct", "server", *(["usb"] if USB else [])])
@@ -104,6 +105,16 @@ def proxy(adbd: tuple[str, int]) -> Iterator[lab.Proxy]:
     made = lab.Proxy(adbd)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["direct", "server"])
+def spoilt(request: pytest.FixtureRequest, proxy: lab.Proxy) -> Iterator[Callable[[], Link]]:
+    """Opens a link of either kind that leads through `proxy`."""
+    name = {"direct": "open_direct", "server": "open_through_server"}[request.param]
+    opener = request.getfixturevalue(name)
+    yield lambda: opener(proxy.address)
+    if request.param == "server":
+        request.getfixturevalue("adb")("disconnect", "{}:{}".format(*proxy.address))
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -124,6 +125,17 @@ def listens(host: str, port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
         return True
     return False
+
+
+def agents() -> set[int]:
+    """Agents that links have started and that live, without the shells that started them."""
+    found = set()
+    for process in psutil.process_iter(["cmdline"]):
+        # None of a process that ended meanwhile.
+        program, *arguments = process.info["cmdline"] or [""]
+        if program == sys.executable and "unix-abstract:adapt-" in " ".join(arguments):
+            found.add(process.pid)
+    return found
 
 
 @contextlib.contextmanager

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from adapt.fleet import phones
-from adapt.fleet.adb.keys import Key
-from adapt.fleet.adb.transport import Usb, usb_serials
+from adapt.fleet.adb.usb import Usb, usb_serials
 from adapt.fleet.link import Gone, Link, LinkError, Refused, TimedOut
 from tests.fleet.adb import lab
 
@@ -55,7 +54,7 @@ def test_one_that_is_not_there() -> None:
 
 
 def test_a_second_program_is_refused(link: Link) -> None:
-    code = f"from adapt.fleet.adb.transport import Usb; Usb({SERIAL!r})"
+    code = f"from adapt.fleet.adb.usb import Usb; Usb({SERIAL!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "held by another program" in done.stderr
     assert link.shell(["echo", "hi"], timeout_s=10).stdout == b"hi\n"
@@ -70,6 +69,20 @@ def test_output_left_on_the_way_does_not_spoil_the_next_link(
             assert stream.read(10)
     with open_usb() as link:
         assert link.shell(["echo", "hi"], timeout_s=10).stdout == b"hi\n"
+
+
+def test_a_host_that_was_killed_in_the_middle_of_a_packet(open_usb: Callable[..., Link]) -> None:
+    code = (
+        "import os, signal; from adapt.fleet.adb.usb import Usb\n"
+        f"Usb({SERIAL!r})._send(bytes.fromhex("
+        "'434e584e 01000001 00001000 00010000 00000000 bcb1a7b1')); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code])
+    assert done.returncode == -9
+    begun = time.monotonic()
+    with open_usb() as link:
+        assert link.shell(["echo", "hi"], timeout_s=10).stdout == b"hi\n"
+    assert time.monotonic() - begun < BOUND_SECONDS
 
 
 @pytest.mark.parametrize("size", [511, 512, 513, 1024, 4096, 16384, 65536])

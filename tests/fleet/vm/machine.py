@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import lzma
-import os
 import re
-import shutil
 import stat
 import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -52,8 +50,13 @@ def kernel(architecture: str, package: str) -> Path:
     folder = cache() / "vm" / package
     if not folder.exists():
         with _fetching(folder, architecture, [package]) as (debs, root):
-            (image,) = (d for d in debs if d.name.startswith("linux-image-") and "_" in d.name
-                        and d.stat().st_size > 10 << 20)
+            (image,) = (
+                d
+                for d in debs
+                if d.name.startswith("linux-image-")
+                and "_" in d.name
+                and d.stat().st_size > 10 << 20
+            )
             _unpack_kernel(image, root)
     return folder
 
@@ -187,9 +190,7 @@ def machine(architecture: str, folder: Path, options: Sequence[str]) -> Iterator
     console.touch()
     command = [*_emulator(architecture), "-nodefaults", "-no-reboot", "-display", "none"]
     command += ["-serial", f"file:{console}", *options]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             yield Machine(process, console)
         finally:

@@ -1,4 +1,4 @@
-"""A phone as a virtual machine: a kernel of 16 KiB pages, and hardly a file but adbd and a shell."""
+"""A phone as a virtual machine: a kernel of 16 KiB pages, hardly a file but adbd and a shell."""
 
 from __future__ import annotations
 
