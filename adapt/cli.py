@@ -249,6 +249,7 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
     from pydantic import ValidationError
 
     from adapt.config import load_config
+    from adapt.fleet.simulated.profile import absolute_name
     from adapt.job import JobFolder, JobRequest
     from adapt.methods.base import Settings
 
@@ -264,7 +265,7 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         "directory": Path.cwd(),
         "budget": list(options["budgets"]),
         "compare": list(options["compare"]),
-        "device": _absolute_device(options["device"]),
+        "device": absolute_name(options["device"]),
         "agent_python": _absolute_program(options["agent_python"]),
         "binary": options["binary"] and options["binary"].absolute(),
         "binary_flags": list(options["binary_flags"]),
@@ -300,16 +301,6 @@ def _refuse_value(error: Any) -> NoReturn:
 def _absolute(data: str) -> str:
     """Paths as absolute ones, so that a job can be resumed from elsewhere."""
     return str(Path(data).resolve()) if Path(data).exists() else data
-
-
-def _absolute_device(name: str) -> str:
-    """The device's name; one that names the file of a profile does so from everywhere."""
-    from adapt.fleet.simulated import PREFIX, profile_file
-
-    file = name.removeprefix(PREFIX)
-    if file == name or not file.endswith(".toml"):
-        return name
-    return f"{PREFIX}{profile_file(file).resolve()}"
 
 
 def _absolute_program(program: Path | None) -> Path | None:

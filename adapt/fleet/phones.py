@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -67,19 +68,22 @@ def over_usb(serial: str, key: Key, on_prompt: Callable[[], None] = lambda: None
     A host that was killed in the middle of a packet has left the device waiting for the rest, and
     taking all that comes for it: a device that does not answer is reset once.
     """
-    transport = Usb(serial)
-    try:
+
+    def link() -> DirectLink:
         return DirectLink(
-            serial, transport, key, on_prompt=on_prompt, answer_seconds=ANSWER_SECONDS
+            serial, Usb(serial), key, on_prompt=on_prompt, answer_seconds=ANSWER_SECONDS
         )
-    except (TimedOut, Gone):
-        deadline = time.monotonic() + RESET_SECONDS
+
+    with contextlib.suppress(TimedOut, Gone):
+        return link()
+    # Raises where it is not plugged in, which nothing helps.
     transport = Usb(serial)
     transport.reset()
     transport.close()
+    deadline = time.monotonic() + RESET_SECONDS
     while True:
         try:
-            return DirectLink(serial, Usb(serial), key, on_prompt=on_prompt)
+            return link()
         except Gone:
             if time.monotonic() >= deadline:
                 raise

@@ -20,8 +20,10 @@ from tests.fleet.adb import lab
 
 SERIAL = os.environ.get("ADAPT_USB", "")
 pytestmark = pytest.mark.skipif(not SERIAL, reason="no machine with adbd on its USB")
-# A gadget is plugged in by the name of its controller here, and unplugged by none.
+# A gadget is unplugged by giving it no controller; the machine's init gives it one again unless
+# this file is there.
 SOCKET = Path("/sys/kernel/config/usb_gadget/adb/UDC")
+PULLED = Path("/dev/shm/pulled")
 # Nothing that a link does lasts longer than this.
 BOUND_SECONDS = 15
 
@@ -33,14 +35,26 @@ def link(open_usb: Callable[..., Link]) -> Iterator[Link]:
         yield opened
 
 
+class Cable:
+    """The one between the device and this machine."""
+
+    def pull(self) -> None:
+        """The gadget lets go of its controller, and is kept from taking it again."""
+        PULLED.touch()
+        SOCKET.write_text("\n")
+
+    def plug(self) -> None:
+        """Have it back."""
+        PULLED.unlink(missing_ok=True)
+        lab.until(lambda: usb_serials() == [SERIAL], BOUND_SECONDS)
+
+
 @pytest.fixture
-def unplugged() -> Iterator[Callable[[], None]]:
-    """Pulls the cable, which is plugged in again at the end."""
-    controller = SOCKET.read_text()
-    yield lambda: (SOCKET.write_text("\n"), None)[1]
-    if not SOCKET.read_text().strip():
-        SOCKET.write_text(controller)
-    lab.until(lambda: usb_serials() == [SERIAL])
+def cable() -> Iterator[Cable]:
+    """The cable, plugged in before and after."""
+    made = Cable()
+    yield made
+    made.plug()
 
 
 def test_it_is_listed() -> None:
@@ -92,9 +106,9 @@ def test_whole_packets(link: Link, size: int) -> None:
     assert link.shell(["cat"], stdin=data, timeout_s=10).stdout == data
 
 
-def test_a_pulled_cable(link: Link, unplugged: Callable[[], None], tmp_path: Path) -> None:
+def test_a_pulled_cable(link: Link, cable: Cable) -> None:
     stream = link.open_stream("shell,v2,raw:cat")
-    unplugged()
+    cable.pull()
     begun = time.monotonic()
     with pytest.raises(Gone):
         stream.read()
@@ -104,16 +118,14 @@ def test_a_pulled_cable(link: Link, unplugged: Callable[[], None], tmp_path: Pat
     assert time.monotonic() - begun < BOUND_SECONDS
 
 
-def test_a_cable_that_is_back(open_usb: Callable[..., Link], unplugged: Callable[[], None]) -> None:
-    controller = SOCKET.read_text()
+def test_a_cable_that_is_back(open_usb: Callable[..., Link], cable: Cable) -> None:
     with open_usb() as link:
-        unplugged()
+        cable.pull()
         with pytest.raises((Gone, TimedOut)):
             link.shell(["true"], timeout_s=10)
     with pytest.raises(Gone):
         open_usb()
-    SOCKET.write_text(controller)
-    lab.until(lambda: usb_serials() == [SERIAL])
+    cable.plug()
     with open_usb() as link:
         assert link.shell(["echo", "hi"], timeout_s=10).stdout == b"hi\n"
 

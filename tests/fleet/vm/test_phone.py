@@ -25,7 +25,7 @@ from tests.fleet.vm.machine import Initramfs, Machine, fetched, kernel, machine,
 pytestmark = pytest.mark.skipif("ADAPT_VM" not in os.environ, reason="minutes; ADAPT_VM=1 runs it")
 INIT = Path(__file__).with_name("phone_init.sh")
 GUEST_PORT = 7555
-BOOT_SECONDS = 120
+BOOT_SECONDS = 300
 COMMAND_SECONDS = 900
 # What Android's toybox has of what is asked, and what init needs.
 PROGRAMS = (

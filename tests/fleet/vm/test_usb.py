@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif("ADAPT_VM" not in os.environ, reason="minutes; A
 INIT = Path(__file__).with_name("usb_init.sh")
 # Where KVM works it is many times faster: ADAPT_VM_ACCEL=kvm.
 ACCELERATION = os.environ.get("ADAPT_VM_ACCEL", "tcg,thread=multi")
-BOOT_SECONDS = 180
+BOOT_SECONDS = 300
 TESTS_SECONDS = 1800
 SERIAL = "0A1B2C3D"
 MODULES = ("dummy_hcd", "usb_f_fs", "9pnet_virtio", "9p")
@@ -62,7 +62,7 @@ def root(linux: Path, tests: str) -> Initramfs:
     words = " ".join(f"{name}={value}" for name, value in environment.items())
     files.add("environment", words.encode())
     files.add("adbd", " ".join(lab.command("adbd")).encode())
-    command = f"cd {lab.ROOT} && {sys.executable} -m pytest -p no:cacheprovider -k usb {tests}"
+    command = f"cd {lab.ROOT} && {sys.executable} -m pytest -v -p no:cacheprovider --color=no -k usb {tests}"
     files.add("command", command.encode())
     files.add("init", INIT.read_bytes())
     return files

@@ -31,9 +31,15 @@ ln -s $gadget/functions/ffs.adb $gadget/configs/c.1
 mkdir -p /root/dev/usb-ffs/adb
 mount -t functionfs adb /root/dev/usb-ffs/adb
 chroot /root /usr/bin/env $(cat /environment) $(cat /adbd) > /adbd.log 2>&1 &
-# The gadget can be plugged in when adbd has described it.
-until [ -e /root/dev/usb-ffs/adb/ep1 ]; do sleep 0.2; done
-ls /root/sys/class/udc > $gadget/UDC
+# Plugged in whenever adbd has described the gadget, as Android's init does it: also behind a reset,
+# at which adbd begins anew. A test that pulled the cable says so in a file.
+while sleep 0.2; do
+    if [ -e /root/dev/usb-ffs/adb/ep1 ] && [ ! -e /root/dev/shm/pulled ] &&
+        [ -z "$(cat $gadget/UDC)" ]; then
+        ls /root/sys/class/udc > $gadget/UDC
+    fi
+done &
+until [ -n "$(cat $gadget/UDC)" ]; do sleep 0.2; done
 echo "USB READY"
 chroot /root /usr/bin/env $(cat /environment) sh -c "$(cat /command)"
 echo "USB ENDED: $?"
