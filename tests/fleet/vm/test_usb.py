@@ -37,7 +37,7 @@ def test_links_over_usb(speed: str, tmp_path: Path) -> None:
         started.await_line("USB READY", BOOT_SECONDS)
         end = started.await_line("USB ENDED", TESTS_SECONDS)
         print(started.text())
-        assert end.endswith(": 0"), started.text()[-6000:]
+        assert end.endswith(": 0"), started.last_lines()
 
 
 def root(linux: Path, tests: str) -> Initramfs:
@@ -57,12 +57,14 @@ def root(linux: Path, tests: str) -> Initramfs:
         "TMPDIR": "/dev/shm",
         "PYTHONPATH": str(lab.ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/dev/shm/hypothesis",
         "ADAPT_USB": SERIAL,
     }
     words = " ".join(f"{name}={value}" for name, value in environment.items())
     files.add("environment", words.encode())
     files.add("adbd", " ".join(lab.command("adbd")).encode())
-    command = f"cd {lab.ROOT} && {sys.executable} -m pytest -v -p no:cacheprovider --color=no -k usb {tests}"
+    options = "-v --color=no -p no:cacheprovider -k usb"
+    command = f"cd {lab.ROOT} && {sys.executable} -m pytest {options} {tests}"
     files.add("command", command.encode())
     files.add("init", INIT.read_bytes())
     return files
