@@ -12,15 +12,13 @@ from adapt.fleet.adb.direct import DirectLink
 from adapt.fleet.adb.keys import Key, own_key
 from adapt.fleet.adb.server import Listed, Server, ServerLink
 from adapt.fleet.adb.transport import Tcp
-from adapt.fleet.adb.usb import Usb, usb_serials
+from adapt.fleet.adb.usb import ANSWER_SECONDS, Usb, usb_serials
 from adapt.fleet.link import Gone, Link, LinkError, TimedOut
 
 __all__ = ["can_be", "listed", "open_link", "over_usb"]
 
-# A device on USB that has nothing else to do answers in milliseconds.
-ANSWER_SECONDS = 3.0
 # A device that was reset is back within these.
-RESET_SECONDS = 5.0
+RESET_SECONDS = 8.0
 RETRY_SECONDS = 0.25
 
 # How adb calls a device on the network.

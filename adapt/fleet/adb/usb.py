@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from adb_shell.transport.usb_transport import UsbTransport
     from usb1 import USBContext
 
-__all__ = ["Usb", "usb_serials"]
+__all__ = ["ANSWER_SECONDS", "Usb", "usb_serials"]
 
 CONNECT_SECONDS = 5.0
+# A device that has nothing else to do answers in milliseconds.
+ANSWER_SECONDS = 3.0
 # A blocked read looks so often whether it is to end.
 TURN_SECONDS = 0.25
 # A device says nothing for so long where nothing is on its way: its packets follow each other
@@ -39,6 +41,8 @@ class Usb:
     def __init__(self, serial: str) -> None:
         self._name = serial
         self._ending = False
+        # Until it has answered, it may be one that takes nothing before it is reset.
+        self._stall_s = ANSWER_SECONDS
         self._context = _opened()
         try:
             self._adb = _find(self._context, serial)
@@ -59,6 +63,7 @@ class Usb:
             if deadline is not None and time.monotonic() > deadline:
                 raise TimedOut(f"{self._name} did not answer in time", PLUG)
             found += self._turn(size - len(found), TURN_SECONDS)
+        self._stall_s = STALL_SECONDS
         return bytes(found)
 
     def write(self, header: bytes, payload: bytes) -> None:
@@ -128,7 +133,7 @@ class Usb:
         from adb_shell.exceptions import UsbWriteFailedError
 
         try:
-            sent = self._adb.bulk_write(data, STALL_SECONDS)
+            sent = self._adb.bulk_write(data, self._stall_s)
         except UsbWriteFailedError as error:
             raise self._gone(error) from error
         if sent != len(data):

@@ -17,6 +17,7 @@ from adapt.fleet.bundle import RUNTIMES
 from adapt.fleet.claim import claimed, open_link
 from adapt.fleet.device import MeasureOptions
 from adapt.refresh.kernels import measure_kernels
+from adapt.tflite.ops import make_kernel
 from lookup_tables.kernel import Kernel, Tensor
 from tests.fleet.agents import free_port
 from tests.fleet.emulation import aarch64_bundle, cache
@@ -90,7 +91,7 @@ def root(linux: Path) -> Initramfs:
 
 def convolution(channels: int) -> Kernel:
     """A small one for each number."""
-    return Kernel.make(
+    return make_kernel(
         "CONV_2D",
         [
             Tensor("float32", (1, 8, 8, 4)),
@@ -98,7 +99,9 @@ def convolution(channels: int) -> Kernel:
             Tensor("float32", (channels,), constant=True),
         ],
         [Tensor("float32", (1, 8, 8, channels))],
-        {"padding": "SAME", "stride_w": 1, "stride_h": 1, "fused_activation_function": "RELU"},
+        padding="SAME",
+        stride_h=1,
+        stride_w=1,
     )
 
 

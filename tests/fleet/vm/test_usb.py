@@ -59,6 +59,7 @@ def root(linux: Path, tests: str) -> Initramfs:
         "PYTHONDONTWRITEBYTECODE": "1",
         "HYPOTHESIS_STORAGE_DIRECTORY": "/dev/shm/hypothesis",
         "ADAPT_USB": SERIAL,
+        "ADAPT_ADBD": str(lab.programs()),
     }
     words = " ".join(f"{name}={value}" for name, value in environment.items())
     files.add("environment", words.encode())

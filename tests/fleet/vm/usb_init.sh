@@ -30,7 +30,15 @@ echo "adb" > $gadget/strings/0x409/product
 ln -s $gadget/functions/ffs.adb $gadget/configs/c.1
 mkdir -p /root/dev/usb-ffs/adb
 mount -t functionfs adb /root/dev/usb-ffs/adb
-chroot /root /usr/bin/env $(cat /environment) $(cat /adbd) > /adbd.log 2>&1 &
+# This adbd waits for ever for a thread of its own once the bus was reset or the cable pulled, which
+# a phone's does not: then it is started anew.
+while :; do
+    chroot /root /usr/bin/env $(cat /environment) $(cat /adbd) > /adbd.log 2>&1 &
+    until grep -q "being destroyed" /adbd.log || [ ! -d /proc/$! ]; do sleep 0.2; done
+    cat /adbd.log >> /adbd.old
+    kill -9 $!
+    wait $!
+done 2> /dev/null &
 # Plugged in whenever adbd has described the gadget, as Android's init does it: also behind a reset,
 # at which adbd begins anew. A test that pulled the cable says so in a file.
 while sleep 0.2; do
@@ -43,5 +51,6 @@ until [ -n "$(cat $gadget/UDC)" ]; do sleep 0.2; done
 echo "USB READY"
 chroot /root /usr/bin/env $(cat /environment) sh -c "$(cat /command)"
 echo "USB ENDED: $?"
+tail -n 60 /adbd.old
 tail -n 30 /adbd.log
 poweroff -f
