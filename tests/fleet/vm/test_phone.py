@@ -19,7 +19,6 @@ from adapt.fleet.device import MeasureOptions
 from adapt.refresh.kernels import measure_kernels
 from adapt.tflite.ops import make_kernel
 from lookup_tables.kernel import Kernel, Tensor
-from lookup_tables.quality import Reason
 from tests.fleet.agents import free_port
 from tests.fleet.emulation import aarch64_bundle, cache
 from tests.fleet.vm.machine import Initramfs, Machine, fetched, kernel, machine, modules
@@ -141,7 +140,7 @@ def test_a_table_of_fifty_kernels(
     assert (description.identity.page_size, description.identity.architecture) == (16384, "aarch64")
     print(f"{len(entries)} of {len(kernels)} kernels in {done.device_ms / 1000:.0f} s of the phone")
     # The clocks of a busy machine's emulator run apart, which the table is right not to believe.
-    assert {why.reason for why in done.failed.values()} <= {Reason.CLOCK, Reason.PREEMPTED}
+    assert [why for why in done.failed.values() if why.reason.poisonous] == []
     assert len(entries) + len(done.failed) == len(kernels)
     assert len(entries) > 0
     assert all(entry.latency_us > 0 for entry in entries.values())
