@@ -18,6 +18,7 @@ from adapt.commands.device import BINARY_OPTIONS
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
+    from adapt.fleet.choice import DeviceChoice
     from adapt.job import JobFolder
 
 __all__ = ["main"]
@@ -108,13 +109,19 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "budgets",
     multiple=True,
     required=True,
-    help="latency=50%, latency=1.2ms, macs=6M, params=40k, ... Repeatable; all must hold.",
+    help="latency=50%, latency=1.2ms, macs=6M, params=40k, ... Repeatable; all must hold."
+    " latency@pi=20ms: on one of several devices.",
 )
 @click.option(
     "--device",
-    default="local",
+    "devices",
+    metavar="NAME[,KEY=VALUE]...",
+    multiple=True,
+    default=("local",),
     show_default=True,
-    help="The device to measure on; eyeriss: none, the analytic model of that chip alone.",
+    help="The device to measure on; eyeriss: none, the analytic model of that chip alone."
+    " Repeatable: the budget is met on all. KEY is backend, threads, cores, core-mask,"
+    " agent-python or binary, instead of the options below, or label: what to call it.",
 )
 @click.option(
     "--output",
@@ -211,14 +218,8 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_training_options
 def run(**options: Any) -> None:
     """Adapt a network to a budget."""
-    from adapt.budget import Budget
-
-    Budget.parse(options["budgets"])  # Before seconds of imports: a slip in the syntax is quick.
-    if options["device"] not in ("local", "eyeriss"):
-        from adapt.config import load_config
-        from adapt.fleet.claim import refuse_unknown
-
-        refuse_unknown(options["device"], load_config().home, options["agent_python"])
+    # Before seconds of imports: a slip in the syntax is quick.
+    options["devices"] = _devices(options)
     folder = _new_job(options)
     _carry_out(folder, None, as_json=options["as_json"], fresh=True)
 
@@ -240,11 +241,36 @@ def resume(job: Path, tables: Path | None, as_json: bool) -> None:
     _carry_out(JobFolder.open(path), tables, as_json=as_json, fresh=False)
 
 
+def _devices(options: dict[str, Any]) -> list[DeviceChoice]:
+    """The devices that `run` is asked for, with a budget that goes with them."""
+    from adapt.budget import Budget, own_resources
+    from adapt.config import load_config
+    from adapt.fleet.choice import core_mask_of, parse_choices
+    from adapt.fleet.claim import refuse_unknown
+
+    budget = Budget.parse(options["budgets"])
+    common = {
+        "backend": options["backend"],
+        "threads": options["device_threads"],
+        "cores": options["cores"],
+        "core_mask": core_mask_of(options["core_mask"]),
+        "agent_python": _absolute_program(options["agent_python"]),
+        "binary": options["binary"] and options["binary"].absolute(),
+        "binary_flags": options["binary_flags"],
+    }
+    choices = parse_choices(options["devices"], common)
+    own = own_resources(modelled_energy=options["energy"] == "eyeriss")
+    budget.on([choice.label for choice in choices], own)
+    for choice in choices:
+        if choice.name not in ("local", "eyeriss"):
+            refuse_unknown(choice.name, load_config().home, choice.agent_python)
+    return choices
+
+
 def _new_job(options: dict[str, Any]) -> JobFolder:
     """A job folder for what the options of `run` ask for."""
     from adapt.telemetry import import_tensorflow
 
-    core_mask = _core_mask(options["core_mask"])
     import_tensorflow()
     from pydantic import ValidationError
 
@@ -264,10 +290,6 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         "directory": Path.cwd(),
         "budget": list(options["budgets"]),
         "compare": list(options["compare"]),
-        "agent_python": _absolute_program(options["agent_python"]),
-        "binary": options["binary"] and options["binary"].absolute(),
-        "binary_flags": list(options["binary_flags"]),
-        "core_mask": core_mask,
         "threads": options["threads"] or len(os.sched_getaffinity(0)),
         "tables": options["tables"] and options["tables"].absolute(),
     }
@@ -304,13 +326,6 @@ def _absolute(data: str) -> str:
 def _absolute_program(program: Path | None) -> Path | None:
     """A path as an absolute one, links kept: they say which environment a Python belongs to."""
     return program.absolute() if program and program.exists() else program
-
-
-def _core_mask(text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError as error:
-        raise UsageError(f"not a core mask: {text!r}", "Give a number such as 0xf0.") from error
 
 
 def _carry_out(folder: JobFolder, tables: Path | None, *, as_json: bool, fresh: bool) -> None:

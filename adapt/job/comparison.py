@@ -37,7 +37,7 @@ def compare(sitting: Sitting, finals: Mapping[str, Final]) -> list[NetworkResult
     )
     everyone = {_ORIGINAL: Final(start, Checkpoint(sitting.network.weights)), **finals}
     files = {name: _export(sitting, name, final) for name, final in everyone.items()}
-    wholes = sitting.yardstick.whole(list(files.values()))
+    wholes = sitting.devices.whole(list(files.values()))
     costs = sitting.costs_now([final.state.widths for final in everyone.values()])
     sitting.listener.notify("scoring on the test split")
     return [
@@ -64,7 +64,7 @@ def _result(
     final: Final,
     cost: Cost,
     content: bytes,
-    measured: Measured | None,
+    measured: dict[str, Measured],
 ) -> NetworkResult:
     weights = final.checkpoint.weights
     score = sitting.trainer.score(weights, sitting.data.test)

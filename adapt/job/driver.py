@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from adapt.budget import Budget
 from adapt.errors import (
     AdaptError,
     BudgetUnreachable,
@@ -19,6 +18,7 @@ from adapt.errors import (
 )
 from adapt.job.account import Ledger
 from adapt.job.comparison import Final, compare
+from adapt.job.devices import open_devices
 from adapt.job.files import DiskError, disk_errors, write_model
 from adapt.job.folder import JobFolder
 from adapt.job.journal import Step
@@ -26,7 +26,6 @@ from adapt.job.listener import Listener
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult
 from adapt.job.sitting import Sitting
-from adapt.job.yardstick import open_yardstick
 from adapt.locks import locked
 from adapt.methods import METHODS
 from adapt.methods.base import Bench, Method, Phase, Settings, State
@@ -59,10 +58,10 @@ def execute(
             _check_model(request)
         pin_threads(request.threads)
         ledger = Ledger()
-        yardstick = stack.enter_context(
-            open_yardstick(folder, home=home, tables=tables, listener=listener, ledger=ledger)
+        devices = stack.enter_context(
+            open_devices(folder, home=home, tables=tables, listener=listener, ledger=ledger)
         )
-        sitting = Sitting.open(folder, yardstick, listener, ledger)
+        sitting = Sitting.open(folder, devices, listener, ledger)
         listener.began(folder.path)
         return _carry_out(sitting)
 
@@ -125,8 +124,8 @@ def _carry_out(sitting: Sitting) -> JobResult:
     data = sitting.data
     account = ledger.account
     result = JobResult(
-        platform=sitting.yardstick.platform,
-        told_by=dict(sitting.yardstick.told_by),
+        platforms=sitting.devices.platforms,
+        told_by=sitting.devices.told_by,
         limits=limits,
         networks=networks,
         history=adapted.state.history,
@@ -157,8 +156,7 @@ def _drive(
     if last is None:
         original = sitting.priced(partial(bench.pricer.price, {}))
         if limits is None:
-            budget = Budget.parse(sitting.request.budget)
-            limits = budget.resolve(original.values_by_resource)
+            limits = sitting.request.limits.resolve(original.values_by_resource)
         state = sitting.priced(partial(method.start, bench, limits, original))
         checkpoint = Checkpoint(sitting.network.weights)
         number = 0

@@ -27,8 +27,9 @@ class Measured(BaseModel):
 class NetworkResult(BaseModel):
     """One network of the comparison: the original, the adapted one or a baseline.
 
-    `cost` is predicted (from tables, models and counts); `measured` is None where no device was
-    asked; `tflite_accuracy` is that of the int8 file on the
+    `cost` is predicted (from tables, models and counts); `measured` is by the name of the latency,
+    "latency" or of several devices "latency@LABEL", without those of which no device was asked;
+    `tflite_accuracy` is that of the int8 file on the
     test split, where there is one.
     """
 
@@ -37,7 +38,7 @@ class NetworkResult(BaseModel):
     name: str
     widths: dict[str, int]
     cost: CostRecord
-    measured: Measured | None
+    measured: dict[str, Measured]
     holdout_accuracy: float
     test_accuracy: float
     test_loss: float
@@ -48,13 +49,14 @@ class NetworkResult(BaseModel):
 class JobResult(BaseModel):
     """The end of a job.
 
-    `seconds` says where the time went, by phase, over all sittings; `told_by` what told a resource
-    that neither the device nor counting did, for people.
+    `platforms` are what the devices said they were, by label. `seconds` says where the time went,
+    by phase, over all sittings; `told_by` what told a resource that neither a device nor counting
+    did, for people.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    platform: str
+    platforms: dict[str, str]
     told_by: dict[str, str] = {}
     limits: dict[str, float]
     networks: list[NetworkResult]
@@ -65,9 +67,17 @@ class JobResult(BaseModel):
     seconds: dict[str, float]
 
     @property
-    def is_measured(self) -> bool:
-        """Whether a device timed the networks."""
-        return all(network.measured is not None for network in self.networks)
+    def timed(self) -> list[str]:
+        """The names of the latencies that devices measured, of all networks."""
+        first, *others = self.networks
+        return [name for name in first.measured if all(name in each.measured for each in others)]
+
+    @property
+    def platform(self) -> str:
+        """The platforms, for people; of several each with the label of its device."""
+        if len(self.platforms) == 1:
+            return next(iter(self.platforms.values()))
+        return "; ".join(f"{label}: {platform}" for label, platform in self.platforms.items())
 
     def network(self, name: str) -> NetworkResult:
         """The network called `name`; KeyError if there is none."""

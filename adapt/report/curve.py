@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapt.budget import RESOURCES
+from adapt.budget import RESOURCES, base
 from adapt.drawing import add_legend, label, light, new_axes
 from adapt.job.result import JobResult, NetworkResult
 from adapt.report.svg import Plot, inline_svg
@@ -37,8 +37,9 @@ class _Curve:
 
     @classmethod
     def of(cls, result: JobResult) -> _Curve:
-        """The curve over latency if that is budgeted, else over the first resource that is."""
-        resource = "latency" if "latency" in result.limits else next(iter(result.limits))
+        """The curve over the first latency that is budgeted, or else the first resource."""
+        resources = list(result.limits)
+        resource = next((each for each in resources if base(each) == "latency"), resources[0])
         finals = [
             (network, point)
             for network in result.networks
@@ -147,7 +148,7 @@ def _looks(name: str, baselines: Iterable[str]) -> tuple[str, str]:
 
 def _axis(resource: str, largest: float) -> tuple[float, str]:
     """Factor and label of an axis whose largest amount is `largest`, in the resource's unit."""
-    kind = RESOURCES[resource]
+    kind = RESOURCES[base(resource)]
     fitting = [unit for unit in kind.shown if kind.units[unit] <= largest]
     unit = fitting[-1] if fitting else kind.shown[0]
     text = micro(f" {unit}").strip()
@@ -170,7 +171,7 @@ def _spoken(curve: _Curve) -> str:
 
 def _caption(curve: _Curve, result: JobResult) -> str:
     what = resource_label(curve.resource)
-    measured = curve.resource == "latency" and result.is_measured
+    measured = curve.resource in result.timed
     told = "modelled" if curve.resource in result.told_by else "counted"
     how = f"as {'measured' if measured else told}"
     text = (

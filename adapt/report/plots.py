@@ -40,7 +40,7 @@ _PHASES = {
 
 def draw_plots(request: JobRequest, result: JobResult) -> list[Plot]:
     """Every figure that the result has data for."""
-    allowed = {c.limit.resource: c.allowed for c in check_limits(request, result)}
+    allowed = {c.limit.name: c.allowed for c in check_limits(request, result)}
     drawings: dict[str, Callable[[JobResult, str], Plot | None]] = {
         "accuracy": partial(accuracy_plot, allowed=allowed),
         "cost": _cost,

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adapt.budget import base, device_of
+from adapt.cost.offline import EYERISS
+from adapt.fleet.choice import DeviceChoice
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, NetworkResult
 from adapt.methods import METHODS
@@ -17,6 +20,7 @@ from adapt.report.tables import (
     Table,
     cost_value,
     final_value,
+    heading,
     iteration_table,
     network_table,
     proposal_table,
@@ -129,8 +133,11 @@ def _verdict(outcome: Outcome, checks: Sequence[LimitCheck]) -> str:
 
 def _lead(request: JobRequest, result: JobResult) -> str:
     """What the networks need, and their accuracy, before and after, in two sentences."""
-    if result.is_measured:
-        text = f"On the device, the adapted network takes {_need(result, 'latency')}."
+    if result.timed:
+        *others, last = [f"{_need(result, name)}{_on(name)}" for name in result.timed]
+        needs = f"{', '.join(others)} and {last}" if others else last
+        where = "On the devices" if others else "On the device"
+        text = f"{where}, the adapted network takes {needs}."
     else:
         needs = " and ".join(_need(result, resource) for resource in result.told_by)
         text = f"Nothing was measured: on {result.platform}, the adapted network takes {needs}."
@@ -144,6 +151,12 @@ def _need(result: JobResult, resource: str) -> str:
     share = ratio(after, before)
     of_original = "" if share is None else f"{percent(share)} of "
     return f"{_shown(resource, after)}, {of_original}the original's {_shown(resource, before)}"
+
+
+def _on(name: str) -> str:
+    """Of several devices, which one `name` is about."""
+    device = device_of(name)
+    return f" on {device}" if device else ""
 
 
 def _shown(resource: str, value: float | None) -> str:
@@ -172,7 +185,8 @@ def _accuracy_sentence(request: JobRequest, result: JobResult) -> str:
 def _baseline_sentence(baseline: NetworkResult, adapted: NetworkResult) -> str:
     who = _TRACKS.get(baseline.name, f"The baseline {baseline.name}")
     difference = shipped_accuracy(baseline) - shipped_accuracy(adapted)
-    latency = _shown("latency", final_value(baseline, "latency"))
+    names = [name for name in baseline.cost if base(name) == "latency"]
+    latency = " and ".join(f"{_shown(n, final_value(baseline, n))}{_on(n)}" for n in names)
     return (
         f"{who}, fine-tuned for {count(baseline.steps_trained)} steps, reaches"
         f" {percent(shipped_accuracy(baseline), 2)} at {latency}"
@@ -183,8 +197,8 @@ def _baseline_sentence(baseline: NetworkResult, adapted: NetworkResult) -> str:
 def _cards(result: JobResult) -> list[Card]:
     original, adapted = result.network("original"), result.network("adapted")
     accuracies = shipped_accuracy(original), shipped_accuracy(adapted)
-    heads = {"latency": "Latency, measured"} if result.is_measured else {}
-    heads |= {name: f"{name.capitalize()}, modelled" for name in result.told_by}
+    heads = {name: f"{heading(name)}, measured" for name in result.timed}
+    heads |= {name: f"{heading(name)}, modelled" for name in result.told_by}
     cards = []
     for resource, text in heads.items():
         before, after = final_value(original, resource), final_value(adapted, resource)
@@ -222,7 +236,7 @@ def _check_table(checks: Sequence[LimitCheck]) -> Table:
             Cell(micro(amount(resource, check.value)), str(check.evidence)),
             Cell(percent(check.used)),
         ]
-        rows.append(Row(Cell(check.limit.text), cells))
+        rows.append(Row(Cell(check.text), cells))
     return Table(
         "The budget, limit by limit", ["Limit", "Verdict", "Allows", "Needs", "Used"], rows
     )
@@ -253,7 +267,7 @@ def _family(request: JobRequest, result: JobResult) -> Family | None:
 def _facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
     settings = request.settings.settled(METHODS[request.method].defaults)
     splits = [f"{name} {count(number)}" for name, number in result.examples.items()]
-    measured = result.network("adapted").measured
+    measured = next(iter(result.network("adapted").measured.values()), None)
     low, high = request.pixel_range
     return [
         ("Model", str(request.model)),
@@ -298,15 +312,20 @@ def _tightening(method: str, settings: Settings) -> list[tuple[str, str]]:
 
 def _device_facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
     """What was measured, and how; and what told the rest."""
-    facts = [("Platform", result.platform)]
-    if result.is_measured:
-        threads = f"{request.device_threads} thread" + ("s" if request.device_threads > 1 else "")
-        cores = (
-            f"core mask {request.core_mask:#x}" if request.core_mask else f"{request.cores} cores"
-        )
-        facts = [
-            ("Device", f"{request.device}; {request.backend}, {threads}, {cores}"),
-            *facts,
-            ("Kernels measured", f"{count(result.kernels_measured)} that the table lacked"),
-        ]
-    return [*facts, *((name.capitalize(), words) for name, words in result.told_by.items())]
+    facts = []
+    for device in request.devices:
+        of = f" of {device.label}" if len(request.devices) > 1 else ""
+        if device.name != EYERISS:
+            facts.append(("Device", _runs(device)))
+        facts.append((f"Platform{of}", result.platforms[device.label]))
+    if result.timed:
+        known = f"{count(result.kernels_measured)} that the table lacked"
+        facts.append(("Kernels measured", known))
+    return [*facts, *((heading(name), words) for name, words in result.told_by.items())]
+
+
+def _runs(device: DeviceChoice) -> str:
+    """A device, and how it runs networks."""
+    threads = f"{device.threads} thread" + ("s" if device.threads > 1 else "")
+    cores = f"core mask {device.core_mask:#x}" if device.core_mask else f"{device.cores} cores"
+    return f"{device.name}; {device.backend}, {threads}, {cores}"

@@ -26,7 +26,7 @@ def test_budgets_are_met_with_no_device(modelled: Modelled) -> None:
         original, adapted = (networks[name]["cost"][resource] for name in ("original", "adapted"))
         assert set(original) == set(adapted) == {"analytic"}
         assert adapted["analytic"] <= share * original["analytic"]
-    assert {network["measured"] for network in networks.values()} == {None}
+    assert [network["measured"] for network in networks.values()] == [{}, {}]
     assert result["kernels_measured"] == 0
     assert not adapt.table.exists()
     assert (job / "adapted.tflite").exists()

@@ -111,7 +111,9 @@ def test_whole_networks(digits_network: Network, halved: dict[str, int]) -> None
     """Their latency as it is, or as that share of what the original is priced at."""
     for relative in (False, True):
         whole = Whole(relative=relative)
-        pricer = Pricer(digits_network, (OneEach(), MacCount()), ["latency", "macs"], whole)
+        pricer = Pricer(
+            digits_network, (OneEach(), MacCount()), ["latency", "macs"], {"latency": whole}
+        )
         assert pricer.measurable == {"latency"}
         with pytest.raises(Missing) as caught:
             pricer.measured(halved)

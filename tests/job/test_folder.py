@@ -15,7 +15,7 @@ from adapt.job.account import Account, Ledger
 from adapt.job.folder import Conditions
 from adapt.job.journal import Step
 
-HERE = Conditions(data_sha256="cd" * 32, platform="this machine")
+HERE = Conditions(data_sha256="cd" * 32, platforms={"local": "this machine"})
 
 
 @pytest.fixture
@@ -28,14 +28,16 @@ def result(loss: float) -> JobResult:
         name="adapted",
         widths={"conv": 3},
         cost={"latency": {"measured": 1.5}},
-        measured=Measured(sha256="ef" * 32, latency_us=1.4, relative_error=0.01, runs=3),
+        measured={
+            "latency": Measured(sha256="ef" * 32, latency_us=1.4, relative_error=0.01, runs=3)
+        },
         holdout_accuracy=0.5,
         test_accuracy=0.25,
         test_loss=loss,
         steps_trained=9,
     )
     return JobResult(
-        platform="this machine",
+        platforms={"local": "this machine"},
         limits={"latency": 2.0},
         networks=[network],
         history=[],
@@ -95,7 +97,7 @@ def test_conditions_hold_from_the_first_sitting_on(folder: JobFolder) -> None:
     with pytest.raises(InputError, match="the data /data has changed"):
         folder.check(HERE.model_copy(update={"data_sha256": "00" * 32}))
     with pytest.raises(InputError, match="was this machine, it is a toaster"):
-        folder.check(HERE.model_copy(update={"platform": "a toaster"}))
+        folder.check(HERE.model_copy(update={"platforms": {"local": "a toaster"}}))
 
 
 def test_discarding(folder: JobFolder) -> None:
@@ -123,7 +125,7 @@ def test_begun(folder: JobFolder, make_step: Callable[[int], Step]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "another version of adapt"),
+        ({"format": 1}, "another version of adapt"),
         ({"mood": "good"}, "mood: extra inputs are not permitted"),
         ({"request": {"budget": []}}, "request.model: field required"),
         ({"result": 5}, "result"),

@@ -100,7 +100,7 @@ def test_prices_are_corrected_by_what_whole_networks_take(
                 model.measured |= set(lack.kernels)
 
     whole = Whole(share, price)
-    pricer = Pricer(bench.network, [model], ["latency"], whole)
+    pricer = Pricer(bench.network, [model], ["latency"], {"latency": whole})
     run = driver.run("netadapt", "latency=60%", model=model, pricer=pricer, whole=whole,
                      long_steps=0, first_step=0.4)  # fmt: skip
     point = run.state.history[-1]
