@@ -38,6 +38,7 @@ __all__ = [
     "Settings",
     "State",
     "begun",
+    "binding",
     "finish",
     "full_keep",
     "label",
@@ -128,7 +129,8 @@ class Iteration(BaseModel):
     """One point of the family: the best network of an iteration. Iteration 0 is the original.
 
     `group` says what was narrowed; `measured` is the cost as the whole network showed it on the
-    device, where it was measured during the search.
+    device, where it was measured during the search. `binding` names the one of the iteration's
+    limits that the network comes nearest to; empty for the original.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -141,6 +143,7 @@ class Iteration(BaseModel):
     loss: float
     proposals: list[Proposal] = []
     measured: CostRecord | None = None
+    binding: str = ""
 
     @property
     def widths(self) -> dict[str, int]:
@@ -151,7 +154,8 @@ class Iteration(BaseModel):
 class State(BaseModel):
     """Everything but the weights that a method remembers between steps.
 
-    `memory` is what a method remembers of an iteration that takes several steps.
+    `memory` is what a method remembers of an iteration that takes several steps. `minimised` names
+    those of `limits` that are no more than how far the search could go.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -164,6 +168,7 @@ class State(BaseModel):
     steps_trained: int = 0
     long_steps_done: int = 0
     memory: dict[str, Any] = {}
+    minimised: list[str] = []
 
     @property
     def widths(self) -> dict[str, int]:
@@ -257,6 +262,7 @@ def begun(
         cost=priced(cost),
         accuracy=score.accuracy,
         loss=score.loss,
+        binding=binding(cost, limits) if number else "",
     )
     return State(
         phase=Phase.SEARCH,
@@ -304,6 +310,11 @@ def cost_of(record: Mapping[str, Mapping[str, float]]) -> Cost:
 def meets(cost: Cost, limits: Mapping[str, float]) -> bool:
     """Whether `cost` is within absolute `limits`."""
     return within(cost.values_by_resource, limits)
+
+
+def binding(cost: Cost, limits: Mapping[str, float]) -> str:
+    """The name of the one of `limits` of which `cost` uses the largest share."""
+    return max(limits, key=lambda name: cost[name].value / limits[name], default="")
 
 
 def unreachable(least: Cost, limits: Mapping[str, float]) -> BudgetUnreachable:

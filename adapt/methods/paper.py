@@ -20,6 +20,7 @@ from adapt.methods.base import (
     Proposal,
     State,
     begun,
+    binding,
     cost_of,
     finish,
     full_keep,
@@ -108,7 +109,9 @@ class NetAdaptPaper:
             if best is None or _better(proposal, best[0]):
                 best = proposal, keep, trained
         assert best is not None  # `_candidates` gives one or more.
-        return _chosen(state, number, best, proposals, bench.settings.short_steps), best[2]
+        bound = binding(cost_of(best[0].cost), _step_limits(bench, state, current, number))
+        steps = bench.settings.short_steps
+        return _chosen(state, number, best, proposals, steps, bound), best[2]
 
 
 def _chosen(
@@ -117,6 +120,7 @@ def _chosen(
     best: tuple[Proposal, dict[str, list[int]], Checkpoint],
     proposals: list[Proposal],
     steps: int,
+    bound: str,
 ) -> State:
     winner, keep, _ = best
     iteration = Iteration(
@@ -127,6 +131,7 @@ def _chosen(
         accuracy=winner.accuracy,
         loss=winner.loss,
         proposals=[each.model_copy(update={"chosen": each == winner}) for each in proposals],
+        binding=bound,
     )
     return state.model_copy(
         update={
@@ -149,11 +154,8 @@ def _candidates(bench: Bench, state: State, current: Cost, number: int) -> list[
     BudgetUnreachable where every group is at its narrowest, which `start` rules out unless prices
     have changed since.
     """
-    settings = bench.settings
-    assert settings.first_step is not None
-    share = settings.first_step * settings.decay ** (number - 1)
     for halving in range(_HALVINGS + 1):
-        constraint = _constraint(state, current, share * 0.5**halving)
+        constraint = _step_limits(bench, state, current, number, 0.5**halving)
         found = _widest(bench, state, constraint)
         if found:
             return found
@@ -163,8 +165,16 @@ def _candidates(bench: Bench, state: State, current: Cost, number: int) -> list[
     return found
 
 
-def _constraint(state: State, current: Cost, share: float) -> dict[str, float]:
-    """This iteration's limits: a step tighter than the current cost, but not below the budget."""
+def _step_limits(
+    bench: Bench, state: State, current: Cost, number: int, part: float = 1.0
+) -> dict[str, float]:
+    """Iteration `number`'s limits: `part` of a step tighter than the current cost.
+
+    They are not below the budget's.
+    """
+    settings = bench.settings
+    assert settings.first_step is not None
+    share = settings.first_step * settings.decay ** (number - 1) * part
     original = cost_of(state.original).values_by_resource
     return {
         name: max(limit, current[name].value - share * original[name])

@@ -238,12 +238,15 @@ def iteration_table(result: JobResult) -> Table | None:
         return None
     resources = list(result.limits)
     columns = ["Iteration", "Changed", *(heading(r) for r in resources)]
-    columns += ["Hold-out accuracy", "Proposals"]
+    several = len(resources) > 1
+    columns += [*(["Bound by"] if several else []), "Hold-out accuracy", "Proposals"]
     before = result.network("original").widths
     rows = []
     for iteration in result.history:
         cells = [_changes(iteration, before)]
         cells += [_cost_cell(iteration.cost, resource, result) for resource in resources]
+        if several:
+            cells.append(Cell(resource_label(iteration.binding) if iteration.binding else UNKNOWN))
         cells += [
             Cell(percent(iteration.accuracy, 2)),
             Cell(count(len(iteration.proposals)) if iteration.proposals else UNKNOWN),

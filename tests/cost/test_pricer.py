@@ -131,8 +131,8 @@ def test_nothing_to_measure(digits_network: Network, halved: dict[str, int]) -> 
     models = (OneEach(), MacCount())
     for pricer in (
         Pricer(digits_network, models, ["latency"]),
-        Pricer(digits_network, models, ["macs", "size"], Whole(relative=True)),
-        Pricer(digits_network, [], ["size"], Whole(relative=True)),
+        Pricer(digits_network, models, ["macs", "size"], {"latency": Whole(relative=True)}),
+        Pricer(digits_network, [], ["size"], {"latency": Whole(relative=True)}),
     ):
         assert pricer.measurable == frozenset()
         assert pricer.measured(halved) == pricer.price(halved)
