@@ -29,6 +29,7 @@ __all__ = [
     "format_amount",
     "named",
     "own_resources",
+    "parse_names",
     "within",
 ]
 
@@ -215,6 +216,23 @@ def base(name: str) -> str:
 def device_of(name: str) -> str:
     """The device that `name` is about; empty for what is the same on all, or there is but one."""
     return name.partition("@")[2]
+
+
+def parse_names(text: str, devices: Sequence[str], own: Collection[str]) -> list[str]:
+    """The names of a resource that a user gives, as "latency" on all or "latency@pi" on one.
+
+    UsageError for what is no resource, and for a device that is none of `devices` or needs no name.
+    """
+    resource, device = base(text), device_of(text)
+    if resource not in RESOURCES or (device and (resource not in own or device not in devices)):
+        raise UsageError(
+            f"no such resource: {text!r}",
+            f"Give one of {', '.join(RESOURCES)}; {' and '.join(sorted(own))} of several devices"
+            f" as latency@{devices[0]}.",
+        )
+    if resource not in own or len(devices) == 1:
+        return [resource]
+    return [named(resource, each) for each in ([device] if device else devices)]
 
 
 def within(cost: Mapping[str, float], limits: Mapping[str, float]) -> bool:

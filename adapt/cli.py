@@ -108,9 +108,21 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--budget",
     "budgets",
     multiple=True,
-    required=True,
     help="latency=50%, latency=1.2ms, macs=6M, params=40k, ... Repeatable; all must hold."
     " latency@pi=20ms: on one of several devices.",
+)
+@click.option(
+    "--target-accuracy",
+    type=float,
+    default=None,
+    help="Least cost at this accuracy on the held-out examples, as 0.9; within --budget if any.",
+)
+@click.option(
+    "--minimise",
+    "--minimize",
+    metavar="RESOURCE",
+    default=None,
+    help="With --target-accuracy, what shall be least.  [default: latency]",
 )
 @click.option(
     "--device",
@@ -220,6 +232,7 @@ def run(**options: Any) -> None:
     """Adapt a network to a budget."""
     # Before seconds of imports: a slip in the syntax is quick.
     options["devices"] = _devices(options)
+    _check_aim(options)
     folder = _new_job(options)
     _carry_out(folder, None, as_json=options["as_json"], fresh=True)
 
@@ -242,13 +255,11 @@ def resume(job: Path, tables: Path | None, as_json: bool) -> None:
 
 
 def _devices(options: dict[str, Any]) -> list[DeviceChoice]:
-    """The devices that `run` is asked for, with a budget that goes with them."""
-    from adapt.budget import Budget, own_resources
+    """The devices that `run` is asked for."""
     from adapt.config import load_config
     from adapt.fleet.choice import core_mask_of, parse_choices
     from adapt.fleet.claim import refuse_unknown
 
-    budget = Budget.parse(options["budgets"])
     common = {
         "backend": options["backend"],
         "threads": options["device_threads"],
@@ -259,12 +270,39 @@ def _devices(options: dict[str, Any]) -> list[DeviceChoice]:
         "binary_flags": options["binary_flags"],
     }
     choices = parse_choices(options["devices"], common)
-    own = own_resources(modelled_energy=options["energy"] == "eyeriss")
-    budget.on([choice.label for choice in choices], own)
     for choice in choices:
         if choice.name not in ("local", "eyeriss"):
             refuse_unknown(choice.name, load_config().home, choice.agent_python)
     return choices
+
+
+def _check_aim(options: dict[str, Any]) -> None:
+    """Refuse a budget or a target that makes no sense, or none at all."""
+    from adapt.budget import Budget, own_resources, parse_names
+
+    labels = [choice.label for choice in options["devices"]]
+    own = own_resources(modelled_energy=options["energy"] == "eyeriss")
+    target, minimise = options["target_accuracy"], options["minimise"]
+    if options["budgets"] or target is None:
+        Budget.parse(options["budgets"]).on(labels, own)
+    if target is None:
+        if minimise is not None:
+            raise UsageError(
+                f"--minimise {minimise}: without an accuracy to keep, nothing would be least",
+                "Give --target-accuracy as well, or a --budget alone.",
+            )
+        return
+    if not 0 < target <= 1:
+        raise UsageError(
+            f"--target-accuracy {target:g} is no share of the examples",
+            f"Give a number up to 1, as {target / 100:g}." if 1 < target <= 100 else "Give 0.9.",
+        )
+    if options["method"] == "uniform":
+        raise UsageError(
+            "--method uniform makes one network, of which no accuracy can be chosen",
+            "Leave --method out, and add --compare uniform to have one of equal cost.",
+        )
+    parse_names(minimise or "latency", labels, own)
 
 
 def _new_job(options: dict[str, Any]) -> JobFolder:
@@ -289,6 +327,7 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         "data": _absolute(options["data"]),
         "directory": Path.cwd(),
         "budget": list(options["budgets"]),
+        "minimise": options["minimise"] or "latency",
         "compare": list(options["compare"]),
         "threads": options["threads"] or len(os.sched_getaffinity(0)),
         "tables": options["tables"] and options["tables"].absolute(),

@@ -42,6 +42,10 @@ class Watcher:
         elif time.monotonic() - self._spoken >= _QUIET_SECONDS:
             self._print(line)
 
+    def say(self, line: str) -> None:
+        """What has been found: a line that stays."""
+        self._print(line)
+
     def measuring(self, done: int, total: int) -> None:
         """So many kernels of `total` are measured."""
         self.notify(f"measuring kernels on the device, {done} of {total}")

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from adapt.cost.base import Cost
 from adapt.job.files import write_file, write_model
 from adapt.job.result import Measured, NetworkResult
 from adapt.job.sitting import Sitting
+from adapt.job.track import Final
 from adapt.methods.base import Phase, State, full_keep, priced
 from adapt.training.evaluate import tflite_accuracy
 from adapt.training.finetune import Checkpoint
 
-__all__ = ["Final", "compare"]
+__all__ = ["compare"]
 
 _ORIGINAL = "original"
-
-
-@dataclass(frozen=True)
-class Final:
-    """Where a method ended."""
-
-    state: State
-    checkpoint: Checkpoint
 
 
 def compare(sitting: Sitting, finals: Mapping[str, Final]) -> list[NetworkResult]:

@@ -3,6 +3,8 @@
     job.json             the request, what the first sitting found and, at the end, the result
     journal/0003.json    the state after step 3; it exists only when step 3 is complete
     journal/0003.npz     the weights and moments that belong to it (the last two steps')
+    journal/points/      with --target-accuracy, each network of the family and its weights
+    journal/trial-03/    the long fine-tune of that of iteration 3
     prices.jsonl         interpolated times that choices rest on; prices-2.jsonl of a second device
     family/              the best network of each iteration
     adapted.keras, adapted.tflite, original.tflite, report.html
@@ -164,9 +166,10 @@ class JobFolder:
         """The interpolated times that networks were priced with, on device `number`, from 1."""
         return PriceFile(self.path / (f"prices-{number}.jsonl" if number > 1 else "prices.jsonl"))
 
-    def journal(self, track: str = "") -> Journal:
-        """The journal of the job, or of the baseline called `track`."""
-        return Journal(self.path / "journal" / track if track else self.path / "journal")
+    def journal(self, track: str = "", *, complete: bool = False) -> Journal:
+        """The journal of the job, or of that part of it which is called `track`."""
+        path = self.path / "journal"
+        return Journal(path / track if track else path, complete=complete)
 
     def _write(self, content: _JobFile) -> None:
         write_file(self.path / "job.json", to_json(content))

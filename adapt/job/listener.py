@@ -21,6 +21,10 @@ class Listener(Protocol):
         """One line about what goes on now."""
         ...
 
+    def say(self, line: str) -> None:
+        """One line about what has been found."""
+        ...
+
     def measuring(self, done: int, total: int) -> None:
         """So many of the kernels to be measured are."""
         ...

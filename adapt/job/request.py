@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from adapt.budget import Budget, named, own_resources
+from adapt.budget import Budget, named, own_resources, parse_names
 from adapt.fleet.choice import MAX_DEVICES, DeviceChoice
 from adapt.methods.base import Settings
 
@@ -23,9 +23,11 @@ class JobRequest(BaseModel):
 
     `directory` is where modules of `data` are looked for, `tables` the table file if it is not
     that of the configuration; `threads` are those of training. The budget has to be met on all
-    `devices`. Without `exact`, times of kernels are interpolated where a network's latency is then
-    still known well enough. `energy` is what tells the energy of kernels: the device's meter, or a
-    model. On the device "eyeriss" nothing is measured, and how to measure has no meaning.
+    `devices`. With `target_accuracy`, a share of the held-out examples, the network shall need as
+    little as possible of `minimise`, and no more than the budget. Without `exact`, times of kernels
+    are interpolated where a network's latency is then still known well enough. `energy` is what
+    tells the energy of kernels: the device's meter, or a model. On the device "eyeriss" nothing is
+    measured, and how to measure has no meaning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +39,9 @@ class JobRequest(BaseModel):
     holdout: float = Field(default=0.1, gt=0, lt=1)
     pixel_range: tuple[_Pixel, _Pixel] = (0.0, 255.0)
     resize: bool = False
-    budget: list[str]
+    budget: list[str] = []
+    target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+    minimise: str = "latency"
     method: Literal["netadapt", "netadapt-paper", "uniform"] = "netadapt"
     compare: list[Literal["uniform"]] = []
     quantize: Literal["float32", "int8"] = "float32"
@@ -66,7 +70,29 @@ class JobRequest(BaseModel):
     @property
     def limits(self) -> Budget:
         """The budget with a limit for each name, on these devices."""
-        return Budget.parse(self.budget).on(self.labels, self._own)
+        budget = Budget.parse(self.budget) if self.budget else Budget(())
+        return budget.on(self.labels, self._own)
+
+    @property
+    def minimised(self) -> list[str]:
+        """The names of what shall be as little as possible at the accuracy asked for, if any."""
+        if self.target_accuracy is None:
+            return []
+        return parse_names(self.minimise, self.labels, self._own)
+
+    @property
+    def priced(self) -> frozenset[str]:
+        """The names of all that a search has to know."""
+        return self.limits.resources | frozenset(self.minimised)
+
+    @property
+    def aim(self) -> str:
+        """What was asked for, in a few words."""
+        budget = ", ".join(self.budget)
+        if self.target_accuracy is None:
+            return f"budget {budget}"
+        least = f"least {self.minimise} at an accuracy of {self.target_accuracy:.2%}"
+        return f"{least}, budget {budget}" if budget else least
 
     def names(self, resource: str) -> dict[str, str]:
         """By device, the name of what is needed of `resource` there; "" for all devices alike."""

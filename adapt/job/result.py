@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adapt.methods.base import CostRecord, Iteration
 
-__all__ = ["JobResult", "Measured", "NetworkResult"]
+__all__ = ["JobResult", "Measured", "NetworkResult", "TargetResult"]
 
 
 class Measured(BaseModel):
@@ -46,6 +46,21 @@ class NetworkResult(BaseModel):
     steps_trained: int
 
 
+class TargetResult(BaseModel):
+    """How the cheapest network was chosen that keeps `accuracy` on the held-out examples.
+
+    `minimised` names what was to be as little as possible; `judged` are the accuracies of networks
+    that were fine-tuned to their end, by iteration, and `iteration` is that of the chosen one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    accuracy: float
+    minimised: list[str]
+    iteration: int
+    judged: dict[int, float]
+
+
 class JobResult(BaseModel):
     """The end of a job.
 
@@ -59,6 +74,7 @@ class JobResult(BaseModel):
     platforms: dict[str, str]
     told_by: dict[str, str] = {}
     limits: dict[str, float]
+    target: TargetResult | None = None
     networks: list[NetworkResult]
     history: list[Iteration]
     kept_whole: list[str]
@@ -71,6 +87,12 @@ class JobResult(BaseModel):
         """The names of the latencies that devices measured, of all networks."""
         first, *others = self.networks
         return [name for name in first.measured if all(name in each.measured for each in others)]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of what was limited or minimised."""
+        minimised = [] if self.target is None else self.target.minimised
+        return list(dict.fromkeys([*minimised, *self.limits]))
 
     @property
     def platform(self) -> str:

@@ -78,7 +78,7 @@ class Sitting:
             network = Network(model, quantized_samples=samples)
             wholes = _wholes(network, request, devices)
             named = {devices.latency(label): each for label, each in wholes.items()}
-            pricer = Pricer(network, devices.models, request.limits.resources, named)
+            pricer = Pricer(network, devices.models, request.priced, named)
             elastic = ElasticNetwork(model, network.groups)
             activations = Activations(elastic, network.groups, data)
             teacher = _teacher(request, network)
@@ -125,8 +125,7 @@ class Sitting:
         kernels = [kernel for widths in versions for kernel in self.network.kernels(widths)]
         models = self.devices.models_now(kernels)
         latencies = self.request.names("latency").values()
-        limited = self.request.limits.resources
-        reported = {*latencies, *_REPORTED, *limited, *self.devices.told_by}
+        reported = {*latencies, *_REPORTED, *self.request.priced, *self.devices.told_by}
         reporter = Pricer(self.network, models, reported)
         return [self.priced(partial(reporter.price, widths)) for widths in versions]
 

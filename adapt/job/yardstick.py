@@ -144,7 +144,7 @@ class OnDevice:
         options = self._options
         self._platform = device.platform(options.backend, options.threads, options.core_mask)
         self.platform = str(self._platform)
-        modelled = request.energy == EYERISS and "energy" in request.limits.resources
+        modelled = request.energy == EYERISS and "energy" in request.priced
         self.told_by: Mapping[str, str] = {"energy": ON_EYERISS} if modelled else {}
         table = (
             TableLatency(store, self._platform)

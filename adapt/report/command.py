@@ -45,6 +45,9 @@ def command(request: JobRequest, budget: Sequence[str] | None = None) -> str:
     words = ["adapt", "run", "--model", str(request.model), "--data", request.data]
     for text in request.budget if budget is None else budget:
         words += ["--budget", text]
+    if budget is None and request.target_accuracy is not None:
+        words += ["--target-accuracy", f"{request.target_accuracy:g}"]
+        words += ["--minimise", request.minimise] if request.minimise != "latency" else []
     for baseline in request.compare:
         words += ["--compare", baseline]
     fields = type(request).model_fields

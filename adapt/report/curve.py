@@ -38,7 +38,7 @@ class _Curve:
     @classmethod
     def of(cls, result: JobResult) -> _Curve:
         """The curve over the first latency that is budgeted, or else the first resource."""
-        resources = list(result.limits)
+        resources = result.names
         resource = next((each for each in resources if base(each) == "latency"), resources[0])
         finals = [
             (network, point)
@@ -93,7 +93,7 @@ def accuracy_plot(
     figure, axes = new_axes()
     factor, axis_label = _axis(curve.resource, max(x for x, _ in curve.kept))
     _draw_search(axes, curve, factor)
-    _draw_limits(axes, result.limits[curve.resource], allowed.get(curve.resource), factor)
+    _draw_limits(axes, result.limits.get(curve.resource), allowed.get(curve.resource), factor)
     baselines = iter(_BASELINE_MARKERS * len(curve.finals))
     for network, (x, y) in curve.finals:
         marker, colour = _looks(network.name, baselines)
@@ -123,7 +123,7 @@ def _draw_search(axes: Any, curve: _Curve, factor: float) -> None:
             axes.plot(x, y, style, color=light(colour), markersize=4.5, linewidth=1.2, label=text)
 
 
-def _draw_limits(axes: Any, searched: float, final: float | None, factor: float) -> None:
+def _draw_limits(axes: Any, searched: float | None, final: float | None, factor: float) -> None:
     """The limit of the search and that of the final networks, as one line where they are close.
 
     Half of the predicted latency is not quite half of the measured one.

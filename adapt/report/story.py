@@ -26,6 +26,7 @@ from adapt.report.tables import (
     proposal_table,
 )
 from adapt.report.values import (
+    UNKNOWN,
     amount,
     count,
     duration,
@@ -36,7 +37,14 @@ from adapt.report.values import (
     ratio,
     shipped_accuracy,
 )
-from adapt.report.verdict import Evidence, LimitCheck, Outcome, check_limits, overall
+from adapt.report.verdict import (
+    Evidence,
+    LimitCheck,
+    Outcome,
+    check_limits,
+    check_target,
+    overall,
+)
 
 __all__ = ["Card", "Family", "Story", "tell"]
 
@@ -74,7 +82,7 @@ class Story:
     """The whole report. `outcome` is "met", "near", "unknown" or "missed"."""
 
     title: str
-    budget: str
+    aim: str
     platform: str
     outcome: str
     verdict: str
@@ -96,13 +104,14 @@ class Story:
 def tell(request: JobRequest, result: JobResult, plots: list[Plot]) -> Story:
     """Everything the report says of a job."""
     checks = check_limits(request, result)
-    outcome = overall(checks)
+    target = check_target(result)
+    outcome = overall(checks, target)
     return Story(
         title=f"{request.model.name}, adapted",
-        budget=", ".join(request.budget),
+        aim=request.aim,
         platform=result.platform,
         outcome=outcome.name.lower(),
-        verdict=_verdict(outcome, checks),
+        verdict=_verdict(outcome, checks, result),
         lead=_lead(request, result),
         baselines=[
             _baseline_sentence(network, result.network("adapted"))
@@ -110,7 +119,7 @@ def tell(request: JobRequest, result: JobResult, plots: list[Plot]) -> Story:
             if network.name not in ("original", "adapted")
         ],
         cards=_cards(result),
-        checks=_check_table(checks),
+        checks=_check_table(checks, result),
         networks=network_table(result),
         plots=plots,
         iterations=iteration_table(result),
@@ -123,10 +132,14 @@ def tell(request: JobRequest, result: JobResult, plots: list[Plot]) -> Story:
     )
 
 
-def _verdict(outcome: Outcome, checks: Sequence[LimitCheck]) -> str:
+def _verdict(outcome: Outcome, checks: Sequence[LimitCheck], result: JobResult) -> str:
     """The outcome in a few words; a budget that is met also says on what evidence."""
+    if result.target is not None and check_target(result) is not Outcome.MET:
+        return "Accuracy missed"
     if outcome is not Outcome.MET:
         return _VERDICTS[outcome]
+    if not checks:
+        return "Accuracy kept, on the held-out examples"
     evidence = dict.fromkeys(str(check.evidence) for check in checks)
     return f"{_VERDICTS[outcome]}, as {' and '.join(evidence)}"
 
@@ -225,7 +238,7 @@ def _of_original(part: float | None, whole: float | None) -> str:
     return "" if share is None else f"{percent(share)} of the original"
 
 
-def _check_table(checks: Sequence[LimitCheck]) -> Table:
+def _check_table(checks: Sequence[LimitCheck], result: JobResult) -> Table:
     rows = []
     for check in checks:
         resource = check.limit.resource
@@ -237,6 +250,15 @@ def _check_table(checks: Sequence[LimitCheck]) -> Table:
             Cell(percent(check.used)),
         ]
         rows.append(Row(Cell(check.text), cells))
+    if result.target is not None:
+        reached = result.network("adapted").holdout_accuracy
+        cells = [
+            Cell(str(check_target(result))),
+            Cell(f"at least {percent(result.target.accuracy, 2)}"),
+            Cell(percent(reached, 2), "of the held-out examples"),
+            Cell(UNKNOWN),
+        ]
+        rows.append(Row(Cell("accuracy"), cells))
     return Table(
         "The budget, limit by limit", ["Limit", "Verdict", "Allows", "Needs", "Used"], rows
     )
@@ -254,7 +276,7 @@ def _family(request: JobRequest, result: JobResult) -> Family | None:
     middle = stored[(len(stored) - 1) // 2]
     budget = [
         budget_for(resource, value)
-        for resource in result.limits
+        for resource in result.names
         if (value := known(cost_value(middle.cost, resource))) is not None and value > 0
     ]
     return Family(

@@ -236,10 +236,11 @@ def iteration_table(result: JobResult) -> Table | None:
     """What each iteration changed, and what that came to; None without a history."""
     if not result.history:
         return None
-    resources = list(result.limits)
+    resources, target = result.names, result.target
     columns = ["Iteration", "Changed", *(heading(r) for r in resources)]
     several = len(resources) > 1
-    columns += [*(["Bound by"] if several else []), "Hold-out accuracy", "Proposals"]
+    columns += [*(["Bound by"] if several else []), "Hold-out accuracy"]
+    columns += [*(["Fine-tuned to the end"] if target else []), "Proposals"]
     before = result.network("original").widths
     rows = []
     for iteration in result.history:
@@ -247,11 +248,12 @@ def iteration_table(result: JobResult) -> Table | None:
         cells += [_cost_cell(iteration.cost, resource, result) for resource in resources]
         if several:
             cells.append(Cell(resource_label(iteration.binding) if iteration.binding else UNKNOWN))
-        cells += [
-            Cell(percent(iteration.accuracy, 2)),
-            Cell(count(len(iteration.proposals)) if iteration.proposals else UNKNOWN),
-        ]
-        rows.append(Row(Cell(str(iteration.number)), cells))
+        cells.append(Cell(percent(iteration.accuracy, 2)))
+        if target:
+            cells.append(Cell(percent(target.judged.get(iteration.number), 2)))
+        cells.append(Cell(count(len(iteration.proposals)) if iteration.proposals else UNKNOWN))
+        chosen = target is not None and iteration.number == target.iteration
+        rows.append(Row(Cell(str(iteration.number)), cells, marked=chosen))
         before = iteration.widths
     return Table("Each iteration: what it changed and what that came to", columns, rows)
 
@@ -288,7 +290,7 @@ def _cost_cell(record: CostRecord, resource: str, result: JobResult) -> Cell:
 
 def proposal_table(result: JobResult) -> Table | None:
     """Every proposal of every iteration, the chosen ones marked; None where there are none."""
-    resources = list(result.limits)
+    resources = result.names
     rows = [
         _proposal_row(iteration, proposal, resources)
         for iteration in result.history

@@ -9,7 +9,7 @@ from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, NetworkResult
 from adapt.report.tables import cost_value, final_value, latencies
 from adapt.report.values import UNKNOWN, amount, percent, ratio, shipped_accuracy
-from adapt.report.verdict import check_limits, overall
+from adapt.report.verdict import check_limits, check_target, overall
 
 __all__ = ["summary"]
 
@@ -19,13 +19,13 @@ _MODELLED = ("", "latency", "of original", "energy", "of original", *_MEASURED[4
 
 def summary(request: JobRequest, result: JobResult, folder: Path) -> str:
     """The verdict, a table of the networks compared, and where the files are."""
-    outcome = overall(check_limits(request, result))
+    outcome = overall(check_limits(request, result), check_target(result))
     rows = _rows(result) if len(result.platforms) == 1 else _rows_by_device(result)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(
         [
-            f"budget {', '.join(request.budget)} on {result.platform}: {outcome}",
+            f"{request.aim} on {result.platform}: {outcome}",
             *lines,
             *(f"{resource:8} {words}" for resource, words in result.told_by.items()),
             f"network  {folder / 'adapted.keras'}",

@@ -13,7 +13,7 @@ from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, Measured
 from adapt.report.values import known, ratio
 
-__all__ = ["Evidence", "LimitCheck", "Outcome", "check_limits", "overall"]
+__all__ = ["Evidence", "LimitCheck", "Outcome", "check_limits", "check_target", "overall"]
 
 
 class Outcome(StrEnum):
@@ -81,9 +81,19 @@ def check_limits(request: JobRequest, result: JobResult) -> list[LimitCheck]:
     ]
 
 
-def overall(checks: Iterable[LimitCheck]) -> Outcome:
-    """The worst outcome: all limits must hold."""
-    return max((check.outcome for check in checks), key=list(Outcome).index)
+def check_target(result: JobResult) -> Outcome:
+    """Whether the adapted network keeps the accuracy asked for; met where none was."""
+    if result.target is None:
+        return Outcome.MET
+    reached = known(result.network("adapted").holdout_accuracy)
+    if reached is None:
+        return Outcome.UNKNOWN
+    return Outcome.MET if reached >= result.target.accuracy else Outcome.MISSED
+
+
+def overall(checks: Iterable[LimitCheck], target: Outcome = Outcome.MET) -> Outcome:
+    """The worst outcome: all limits must hold, and the accuracy."""
+    return max((target, *(check.outcome for check in checks)), key=list(Outcome).index)
 
 
 def _check_latency(limit: Limit, original: Measured, adapted: Measured) -> LimitCheck:
