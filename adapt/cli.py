@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from adapt.commands import COMMANDS
+from adapt.commands.asked import check_aim, chosen_devices
 from adapt.commands.data import image_options
 from adapt.commands.device import BINARY_OPTIONS
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from adapt.fleet.choice import DeviceChoice
     from adapt.job import JobFolder
 
 __all__ = ["main"]
@@ -230,9 +230,8 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_training_options
 def run(**options: Any) -> None:
     """Adapt a network to a budget."""
-    # Before seconds of imports: a slip in the syntax is quick.
-    options["devices"] = _devices(options)
-    _check_aim(options)
+    options["devices"] = chosen_devices(options)
+    check_aim(options, options["devices"])
     folder = _new_job(options)
     _carry_out(folder, None, as_json=options["as_json"], fresh=True)
 
@@ -252,57 +251,6 @@ def resume(job: Path, tables: Path | None, as_json: bool) -> None:
 
     path = inside if not job.exists() and inside.exists() else job
     _carry_out(JobFolder.open(path), tables, as_json=as_json, fresh=False)
-
-
-def _devices(options: dict[str, Any]) -> list[DeviceChoice]:
-    """The devices that `run` is asked for."""
-    from adapt.config import load_config
-    from adapt.fleet.choice import core_mask_of, parse_choices
-    from adapt.fleet.claim import refuse_unknown
-
-    common = {
-        "backend": options["backend"],
-        "threads": options["device_threads"],
-        "cores": options["cores"],
-        "core_mask": core_mask_of(options["core_mask"]),
-        "agent_python": _absolute_program(options["agent_python"]),
-        "binary": options["binary"] and options["binary"].absolute(),
-        "binary_flags": options["binary_flags"],
-    }
-    choices = parse_choices(options["devices"], common)
-    for choice in choices:
-        if choice.name not in ("local", "eyeriss"):
-            refuse_unknown(choice.name, load_config().home, choice.agent_python)
-    return choices
-
-
-def _check_aim(options: dict[str, Any]) -> None:
-    """Refuse a budget or a target that makes no sense, or none at all."""
-    from adapt.budget import Budget, own_resources, parse_names
-
-    labels = [choice.label for choice in options["devices"]]
-    own = own_resources(modelled_energy=options["energy"] == "eyeriss")
-    target, minimise = options["target_accuracy"], options["minimise"]
-    if options["budgets"] or target is None:
-        Budget.parse(options["budgets"]).on(labels, own)
-    if target is None:
-        if minimise is not None:
-            raise UsageError(
-                f"--minimise {minimise}: without an accuracy to keep, nothing would be least",
-                "Give --target-accuracy as well, or a --budget alone.",
-            )
-        return
-    if not 0 < target <= 1:
-        raise UsageError(
-            f"--target-accuracy {target:g} is no share of the examples",
-            f"Give a number up to 1, as {target / 100:g}." if 1 < target <= 100 else "Give 0.9.",
-        )
-    if options["method"] == "uniform":
-        raise UsageError(
-            "--method uniform makes one network, of which no accuracy can be chosen",
-            "Leave --method out, and add --compare uniform to have one of equal cost.",
-        )
-    parse_names(minimise or "latency", labels, own)
 
 
 def _new_job(options: dict[str, Any]) -> JobFolder:
@@ -360,11 +308,6 @@ def _refuse_value(error: Any) -> NoReturn:
 def _absolute(data: str) -> str:
     """Paths as absolute ones, so that a job can be resumed from elsewhere."""
     return str(Path(data).resolve()) if Path(data).exists() else data
-
-
-def _absolute_program(program: Path | None) -> Path | None:
-    """A path as an absolute one, links kept: they say which environment a Python belongs to."""
-    return program.absolute() if program and program.exists() else program
 
 
 def _carry_out(folder: JobFolder, tables: Path | None, *, as_json: bool, fresh: bool) -> None:

@@ -67,6 +67,7 @@ class LeastCost:
         search = Track(
             self._sitting, "", self._method, self._settings, self._start, self._keep_point
         )
+        self._remember(search.state)
         self._search(search)
         limits = self._limits(search.state)
         candidates = [p for p in search.state.history[1:] if _within(p, limits)]
@@ -97,6 +98,13 @@ class LeastCost:
         if not limits:
             state = state.model_copy(update={"minimised": self._sitting.request.minimised})
         return state, Checkpoint(self._sitting.network.weights)
+
+    def _remember(self, state: State) -> None:
+        """What earlier sittings found of networks fine-tuned to their end: choices rest on it."""
+        for point in state.history[1:]:
+            last = self._sitting.folder.journal(_trial_name(point.number)).last()
+            if last is not None and last.state.phase is Phase.DONE:
+                self._accuracy(point.number)
 
     def _search(self, search: Track) -> None:
         """Until a network of the family is too narrow, or nothing narrower is left."""
@@ -158,7 +166,7 @@ class LeastCost:
             sitting = self._sitting
             final = Track(
                 sitting,
-                f"trial-{number:02d}",
+                _trial_name(number),
                 _LongTuning(),
                 self._settings,
                 lambda bench: self._trial(number),
@@ -197,6 +205,10 @@ def save_family(sitting: Sitting, state: State, checkpoint: Checkpoint) -> None:
     path = sitting.folder.path / "family" / f"iteration-{point.number:02d}.keras"
     path.parent.mkdir(exist_ok=True)
     write_model(path, sitting.network.shrunk(point.keep, checkpoint.weights))
+
+
+def _trial_name(number: int) -> str:
+    return f"trial-{number:02d}"
 
 
 def _within(point: Iteration, limits: Mapping[str, float]) -> bool:

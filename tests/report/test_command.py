@@ -70,6 +70,8 @@ def test_every_option_comes_back(request_of: Make) -> None:
     request = request_of(
         model=Path("/my models/a;b $(c).keras"),
         budget=["latency=1.5ms", "macs=6M"],
+        target_accuracy=0.9,
+        minimise="macs",
         holdout=0.2,
         pixel_range=(-1.0, 1.0),
         resize=True,
