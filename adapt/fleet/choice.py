@@ -57,6 +57,13 @@ class DeviceChoice(BaseModel):
     binary_flags: tuple[str, ...] = ()
 
     @property
+    def runtime(self) -> str:
+        """How it runs networks, for people."""
+        threads = f"{self.threads} thread" + ("s" if self.threads > 1 else "")
+        cores = f"core mask {self.core_mask:#x}" if self.core_mask else f"{self.cores} cores"
+        return f"{self.backend}, {threads}, {cores}"
+
+    @property
     def said(self) -> frozenset[str]:
         """The fields that `text` states."""
         return frozenset(_parsed(self.text)[1])

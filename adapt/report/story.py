@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from adapt.budget import base, device_of
 from adapt.cost.offline import EYERISS
-from adapt.fleet.choice import DeviceChoice
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, NetworkResult
 from adapt.methods import METHODS
@@ -338,16 +337,9 @@ def _device_facts(request: JobRequest, result: JobResult) -> list[tuple[str, str
     for device in request.devices:
         of = f" of {device.label}" if len(request.devices) > 1 else ""
         if device.name != EYERISS:
-            facts.append(("Device", _runs(device)))
+            facts.append(("Device", f"{device.name}; {device.runtime}"))
         facts.append((f"Platform{of}", result.platforms[device.label]))
     if result.timed:
         known = f"{count(result.kernels_measured)} that the table lacked"
         facts.append(("Kernels measured", known))
     return [*facts, *((heading(name), words) for name, words in result.told_by.items())]
-
-
-def _runs(device: DeviceChoice) -> str:
-    """A device, and how it runs networks."""
-    threads = f"{device.threads} thread" + ("s" if device.threads > 1 else "")
-    cores = f"core mask {device.core_mask:#x}" if device.core_mask else f"{device.cores} cores"
-    return f"{device.name}; {device.backend}, {threads}, {cores}"
