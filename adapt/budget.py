@@ -25,6 +25,7 @@ __all__ = [
     "Limit",
     "Resource",
     "base",
+    "binding",
     "device_of",
     "format_amount",
     "named",
@@ -238,6 +239,11 @@ def parse_names(text: str, devices: Sequence[str], own: Collection[str]) -> list
 def within(cost: Mapping[str, float], limits: Mapping[str, float]) -> bool:
     """Whether `cost` is at most `limits`, in equal units; KeyError where it lacks a resource."""
     return all(cost[name] <= limit * (1 + _ROUNDING) for name, limit in limits.items())
+
+
+def binding(cost: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    """The name of the one of `limits` of which `cost` uses the largest share; "" without limits."""
+    return max(limits, key=lambda name: cost[name] / limits[name], default="")
 
 
 def format_amount(resource: str, value: float) -> str:

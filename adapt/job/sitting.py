@@ -30,7 +30,7 @@ __all__ = ["Sitting", "calibration"]
 
 _T = TypeVar("_T")
 
-# What lacks as often as this in a row does so for good: kernels are tried thrice by then.
+# Measured this often in a row with the same still lacking, a question is given up.
 _PATIENCE = 10
 
 # Inputs that calibrate an int8 network; a few hundred settle the ranges.
@@ -77,7 +77,10 @@ class Sitting:
             samples = calibration(data) if request.quantize == "int8" else None
             network = Network(model, quantized_samples=samples)
             wholes = _wholes(network, request, devices)
-            named = {devices.latency(label): each for label, each in wholes.items()}
+            # Of what is only to be as little as possible, prices tell enough.
+            limited = request.limits.resources
+            timed = {devices.latency(label): each for label, each in wholes.items()}
+            named = {name: each for name, each in timed.items() if name in limited}
             pricer = Pricer(network, devices.models, request.priced, named)
             elastic = ElasticNetwork(model, network.groups)
             activations = Activations(elastic, network.groups, data)

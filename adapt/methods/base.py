@@ -16,10 +16,11 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapt.budget import format_amount, within
+from adapt.budget import binding, format_amount, within
 from adapt.cost.base import Amount, Cost, Origin
 from adapt.cost.pricer import Pricer
 from adapt.errors import BudgetUnreachable
+from adapt.methods.widths import levels
 from adapt.network import shrink
 from adapt.network.load import Network
 from adapt.training.activations import Activations
@@ -38,7 +39,7 @@ __all__ = [
     "Settings",
     "State",
     "begun",
-    "binding",
+    "begun_unshrunk",
     "finish",
     "full_keep",
     "label",
@@ -262,7 +263,7 @@ def begun(
         cost=priced(cost),
         accuracy=score.accuracy,
         loss=score.loss,
-        binding=binding(cost, limits) if number else "",
+        binding=binding(cost.values_by_resource, limits) if number else "",
     )
     return State(
         phase=Phase.SEARCH,
@@ -312,11 +313,6 @@ def meets(cost: Cost, limits: Mapping[str, float]) -> bool:
     return within(cost.values_by_resource, limits)
 
 
-def binding(cost: Cost, limits: Mapping[str, float]) -> str:
-    """The name of the one of `limits` of which `cost` uses the largest share."""
-    return max(limits, key=lambda name: cost[name].value / limits[name], default="")
-
-
 def unreachable(least: Cost, limits: Mapping[str, float]) -> BudgetUnreachable:
     """The error for a budget that even the cheapest network, of cost `least`, exceeds."""
     lacking = [
@@ -329,6 +325,15 @@ def unreachable(least: Cost, limits: Mapping[str, float]) -> BudgetUnreachable:
         f"the budget cannot be met: {'; '.join(lacking)}",
         "Raise the budget, or start from a smaller architecture.",
     )
+
+
+def begun_unshrunk(bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
+    """The unshrunk network as first state. BudgetUnreachable where the narrowest is too costly."""
+    narrowest = {group.name: levels(group)[0] for group in bench.network.groups.groups}
+    least = bench.pricer.price(narrowest)
+    if not meets(least, limits):
+        raise unreachable(least, limits)
+    return begun(bench, limits, original, (0, ""), full_keep(bench.network), original)
 
 
 def finish(bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TypeVar
 
+from adapt.budget import binding
 from adapt.cost.base import Cost, Missing
 from adapt.methods.base import (
     Bench,
     Iteration,
     Proposal,
     State,
-    binding,
     cost_of,
     label,
     priced,
@@ -214,8 +214,8 @@ class Round:
     def _binding(self, trial: Trial) -> str:
         """The limit that the network of `trial` comes nearest to: as measured, if it was."""
         if trial.measured is not None:
-            return binding(cost_of(trial.measured), self.state.limits)
-        return binding(cost_of(trial.cost), self._goal(self.memory))
+            return binding(cost_of(trial.measured).values_by_resource, self.state.limits)
+        return binding(cost_of(trial.cost).values_by_resource, self._goal(self.memory))
 
     def _limits(self, memory: Memory) -> dict[str, float]:
         """The limits as prices have to meet them, so that measurements meet the budget's."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adapt.budget import binding
 from adapt.cost.base import Cost, Missing
 from adapt.methods.base import (
     Bench,
@@ -19,11 +20,9 @@ from adapt.methods.base import (
     Phase,
     Proposal,
     State,
-    begun,
-    binding,
+    begun_unshrunk,
     cost_of,
     finish,
-    full_keep,
     meets,
     priced,
     unreachable,
@@ -63,11 +62,7 @@ class NetAdaptPaper:
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The unshrunk network, once the narrowest network is known to meet `limits`."""
-        narrowest = {g.name: levels(g)[0] for g in bench.network.groups.groups}
-        least = bench.pricer.price(narrowest)
-        if not meets(least, limits):
-            raise unreachable(least, limits)
-        return begun(bench, limits, original, (0, ""), full_keep(bench.network), original)
+        return begun_unshrunk(bench, limits, original)
 
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
         """One iteration, or one piece of the long fine-tune."""
@@ -109,7 +104,9 @@ class NetAdaptPaper:
             if best is None or _better(proposal, best[0]):
                 best = proposal, keep, trained
         assert best is not None  # `_candidates` gives one or more.
-        bound = binding(cost_of(best[0].cost), _step_limits(bench, state, current, number))
+        bound = binding(
+            cost_of(best[0].cost).values_by_resource, _step_limits(bench, state, current, number)
+        )
         steps = bench.settings.short_steps
         return _chosen(state, number, best, proposals, steps, bound), best[2]
 

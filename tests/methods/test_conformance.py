@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapt.budget import within
+from adapt.budget import binding, within
 from adapt.errors import BudgetUnreachable
 from adapt.methods import METHODS
-from adapt.methods.base import Method, Phase, State, binding, cost_of, priced
+from adapt.methods.base import Method, Phase, State, cost_of, priced
 from adapt.network.load import Network
 from adapt.training.finetune import Checkpoint
 
@@ -95,7 +95,9 @@ def test_the_history_says_what_each_point_costs(run: Any) -> None:
 def test_the_limit_that_binds_is_named(run: Any) -> None:
     """Of the last network it is that of the budget of which most is used, as far as prices tell."""
     first, *others = run.state.history
-    assert first.binding == ("" if first.number == 0 else binding(cost_of(first.cost), run.limits))
+    assert first.binding == (
+        "" if first.number == 0 else binding(cost_of(first.cost).values_by_resource, run.limits)
+    )
     assert all(point.binding in run.limits for point in others)
     last = run.state.history[-1]
     cost = cost_of(last.cost)
