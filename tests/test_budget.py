@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapt.budget import RESOURCES, Budget, format_amount, own_resources, parse_names, within
+from adapt.budget import (
+    RESOURCES,
+    Budget,
+    binding,
+    format_amount,
+    own_resources,
+    parse_names,
+    within,
+)
 from adapt.errors import UsageError
 
 ORIGINAL = {
@@ -228,3 +236,10 @@ def test_what_is_no_name(text: str) -> None:
     with pytest.raises(UsageError, match="no such resource"):
         parse_names(text, ["pi", "fast"], OWN)
     assert parse_names("latency@pi", ["pi"], OWN) == ["latency"]
+
+
+def test_which_limit_binds() -> None:
+    limits = {"latency@pi": 10.0, "macs": 1e6}
+    assert binding({"latency@pi": 9.0, "macs": 8e5}, limits) == "latency@pi"
+    assert binding({"latency@pi": 9.0, "macs": 2e6}, limits) == "macs"
+    assert binding({}, {}) == ""
