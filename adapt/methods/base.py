@@ -300,12 +300,8 @@ def priced(cost: Cost) -> CostRecord:
 
 def cost_of(record: Mapping[str, Mapping[str, float]]) -> Cost:
     """The cost that `priced` wrote down."""
-    return Cost(
-        {
-            name: Amount({Origin(origin): value for origin, value in parts.items()})
-            for name, parts in record.items()
-        }
-    )
+    parts = {name: {Origin(o): v for o, v in each.items()} for name, each in record.items()}
+    return Cost({name: Amount(each) for name, each in parts.items()})
 
 
 def meets(cost: Cost, limits: Mapping[str, float]) -> bool:
