@@ -46,9 +46,9 @@ class Watcher:
         """What has been found: a line that stays."""
         self._print(line)
 
-    def measuring(self, done: int, total: int) -> None:
-        """So many kernels of `total` are measured."""
-        self.notify(f"measuring kernels on the device, {done} of {total}")
+    def measuring(self, done: int, total: int, device: str) -> None:
+        """So many kernels of `total` are measured on `device`."""
+        self.notify(f"measuring kernels on {device}, {done} of {total}")
 
     def advanced(self, track: str, state: State) -> None:
         """One step is complete: a line where it was an iteration's last, or trained."""

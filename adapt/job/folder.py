@@ -144,7 +144,7 @@ class JobFolder:
                 "Put it back as it was, or start a new job with `adapt run`.",
             )
         for label, before in content.conditions.platforms.items():
-            now = conditions.platforms[label]
+            now = conditions.platforms.get(label, "gone")
             if now != before:
                 raise InputError(
                     f"the device {label} {changed}: it was {before}, it is {now}",

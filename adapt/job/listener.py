@@ -25,8 +25,8 @@ class Listener(Protocol):
         """One line about what has been found."""
         ...
 
-    def measuring(self, done: int, total: int) -> None:
-        """So many of the kernels to be measured are."""
+    def measuring(self, done: int, total: int, device: str) -> None:
+        """So many of the kernels to be measured on `device` are."""
         ...
 
     def advanced(self, track: str, state: State) -> None:

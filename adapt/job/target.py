@@ -9,7 +9,7 @@ fine-tuned to its end. All of it is judged on the held-out examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapt.budget import format_amount
@@ -81,7 +81,7 @@ class LeastCost:
                 )
                 found = Found(limits, search.state.history, target)
                 return self._finals[point.number], found
-        raise self._out_of_reach(candidates[0])
+        raise self._out_of_reach(candidates)
 
     def _start(self, bench: Bench) -> tuple[State, Checkpoint]:
         original = bench.pricer.price({})
@@ -185,7 +185,14 @@ class LeastCost:
         update = {"phase": Phase.FINISH, "memory": {}}
         return point.state.model_copy(update=update), Checkpoint(point.checkpoint.weights)
 
-    def _out_of_reach(self, widest: Iteration) -> BudgetUnreachable:
+    def _out_of_reach(self, judged: Sequence[Iteration]) -> BudgetUnreachable:
+        """The error for networks none of which keeps the accuracy, if there are any."""
+        if not judged:
+            return BudgetUnreachable(
+                f"there is no network of less {self._sitting.request.minimise} than the original",
+                "Nothing can be narrowed for it; --minimise another resource.",
+            )
+        widest = judged[0]
         cost = cost_of(widest.cost)
         needs = ", ".join(
             f"{name} {format_amount(name, cost[name].value)}"

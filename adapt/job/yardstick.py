@@ -241,10 +241,13 @@ class OnDevice:
                 self._device,
                 lack,
                 options=self._options,
-                on_progress=self._listener.measuring,
+                on_progress=self._told,
             )
         self._ledger.measured(len(refreshed.measured))
         return refreshed
+
+    def _told(self, done: int, total: int) -> None:
+        self._listener.measuring(done, total, self._choice.label)
 
     def _filled(self, lack: Missing) -> Refreshed:
         """Measure what makes the networks' latencies known well enough."""
@@ -254,7 +257,7 @@ class OnDevice:
             lack.networks,
             max_error=_FILL_UNTIL,
             options=self._options,
-            on_progress=self._listener.measuring,
+            on_progress=self._told,
         )
         refreshed = filled.refreshed
         self._ledger.measured(len(refreshed.measured))

@@ -52,8 +52,8 @@ def test_lines_are_not_wrapped(watcher: Watcher, written: io.StringIO) -> None:
 
 def test_what_goes_on_is_said_now_and_then(watcher: Watcher, written: io.StringIO) -> None:
     for done in range(100):
-        watcher.measuring(done, 100)
-    assert written.getvalue().splitlines() == ["measuring kernels on the device, 0 of 100"]
+        watcher.measuring(done, 100, "pi")
+    assert written.getvalue().splitlines() == ["measuring kernels on pi, 0 of 100"]
 
 
 def test_steps(watcher: Watcher, written: io.StringIO) -> None:

@@ -123,6 +123,17 @@ def test_an_accuracy_that_nothing_narrower_keeps(bare_adapt: Adapt) -> None:
     )
 
 
+def test_a_network_that_cannot_be_narrower(bare_adapt: Adapt, tmp_path: Path) -> None:
+    import keras
+
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
+    keras.Sequential(layers).save(tmp_path / "flat.keras")
+    demo = ("--model", tmp_path / "flat.keras", *bare_adapt.DEMO[2:])
+    finished = bare_adapt.quick("run", *demo, *ASKED, "--target-accuracy", "0.001")
+    assert finished.code == UNREACHABLE, finished.err
+    assert "no network of less macs than the original" in finished.err
+
+
 def test_more_than_the_original_has(bare_adapt: Adapt, tmp_path: Path) -> None:
     """Every tenth label is wrong here; no folder stays behind."""
     (tmp_path / "doubtful.py").write_text(
