@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from adapt.commands import COMMANDS
-from adapt.commands.asked import check_aim, chosen_devices
+from adapt.commands.asked import chosen_devices
 from adapt.commands.data import image_options
 from adapt.commands.device import BINARY_OPTIONS
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
@@ -231,7 +231,6 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def run(**options: Any) -> None:
     """Adapt a network to a budget."""
     options["devices"] = chosen_devices(options)
-    check_aim(options, options["devices"])
     folder = _new_job(options)
     _carry_out(folder, None, as_json=options["as_json"], fresh=True)
 

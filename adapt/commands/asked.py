@@ -5,16 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapt.budget import Budget, own_resources, parse_names
 from adapt.errors import UsageError
 
 if TYPE_CHECKING:
     from adapt.fleet.choice import DeviceChoice
 
-__all__ = ["check_aim", "chosen_devices"]
+__all__ = ["chosen_devices"]
 
 
 def chosen_devices(options: dict[str, Any]) -> list[DeviceChoice]:
-    """The devices that the options name; UsageError where one cannot be."""
+    """The devices that the options of `adapt run` name.
+
+    UsageError where one cannot be, or where a budget or an accuracy makes no sense, or none is
+    given.
+    """
+    _check_aim(options)
+    # These take longer to import.
     from adapt.config import load_config
     from adapt.fleet.choice import core_mask_of, parse_choices
     from adapt.fleet.claim import refuse_unknown
@@ -29,34 +36,37 @@ def chosen_devices(options: dict[str, Any]) -> list[DeviceChoice]:
         "binary_flags": options["binary_flags"],
     }
     choices = parse_choices(options["devices"], common)
+    _check_names(options, [choice.label for choice in choices])
     for choice in choices:
         if choice.name not in ("local", "eyeriss"):
             refuse_unknown(choice.name, load_config().home, choice.agent_python)
     return choices
 
 
-def check_aim(options: dict[str, Any], devices: list[DeviceChoice]) -> None:
-    """UsageError for a budget or an accuracy that makes no sense on `devices`, or for neither."""
-    from adapt.budget import Budget, own_resources, parse_names
-
-    labels = [choice.label for choice in devices]
-    own = own_resources(modelled_energy=options["energy"] == "eyeriss")
+def _check_aim(options: dict[str, Any]) -> None:
     target, minimise = options["target_accuracy"], options["minimise"]
-    if not options["budgets"] and target is None:
+    if options["budgets"]:
+        Budget.parse(options["budgets"])
+    elif target is None:
         raise UsageError(
             "nothing is asked for",
             "Give a --budget, as latency=50%, or a --target-accuracy, as 0.9, or both.",
         )
-    if options["budgets"]:
-        Budget.parse(options["budgets"]).on(labels, own)
-    if target is None and minimise is not None:
+    if target is not None:
+        _check_target(target, options["method"])
+    elif minimise is not None:
         raise UsageError(
             f"--minimise {minimise}: without an accuracy to keep, nothing would be least",
             "Give --target-accuracy as well, or a --budget alone.",
         )
-    if target is not None:
-        _check_target(target, options["method"])
-        parse_names(minimise or "latency", labels, own)
+
+
+def _check_names(options: dict[str, Any], devices: list[str]) -> None:
+    """Refuse resources that `devices` do not have."""
+    own = own_resources(modelled_energy=options["energy"] == "eyeriss")
+    if options["budgets"]:
+        Budget.parse(options["budgets"]).on(devices, own)
+    parse_names(options["minimise"] or "latency", devices, own)
 
 
 def _check_target(target: float, method: str) -> None:

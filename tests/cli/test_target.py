@@ -33,19 +33,17 @@ def result(job: Path) -> dict[str, Any]:
 def targeted(tmp_path_factory: pytest.TempPathFactory, warm: Warm, modelled: Targeted) -> Targeted:
     """A complete job."""
     adapt = type(modelled[0])(tmp_path_factory.mktemp("targeted"), warm)
-    finished = adapt.quick("run", *adapt.DEMO, *ASKED, "--compare", "uniform")
+    finished = adapt.quick("run", *adapt.DEMO, *ASKED)
     assert finished.code == 0, finished.err
     return adapt, adapt.jobs / "digits-1", finished
 
 
 def test_the_accuracy_is_kept(targeted: Targeted) -> None:
     found = result(targeted[1])
-    original, adapted, uniform = found["networks"]
+    original, adapted = found["networks"]
     assert adapted["holdout_accuracy"] >= TARGET
-    macs = [network["cost"]["macs"]["exact"] for network in (original, adapted, uniform)]
+    macs = [network["cost"]["macs"]["exact"] for network in (original, adapted)]
     assert macs[1] < 0.5 * macs[0]
-    # The width multiplier gets no more.
-    assert macs[2] <= macs[1]
     assert found["limits"] == {}
 
 
@@ -85,7 +83,6 @@ def test_a_job_that_was_cut_short_goes_on(targeted: Targeted, tmp_path: Path) ->
     *_, last = sorted((cut / "journal" / f"trial-{number:02d}").glob("*.json"))
     for path in (last, last.with_suffix(".npz"), cut / "adapted.tflite"):
         path.unlink()
-    shutil.rmtree(cut / "journal" / "uniform")
     values = json.loads((cut / "job.json").read_text())
     (cut / "job.json").write_text(json.dumps({**values, "result": None}))
     resumed = adapt.quick("resume", cut)
@@ -98,14 +95,16 @@ def test_a_job_that_was_cut_short_goes_on(targeted: Targeted, tmp_path: Path) ->
 def test_within_a_budget(bare_adapt: Adapt) -> None:
     """First the budget, then as little as the accuracy allows; by the published procedure."""
     budget = ("--budget", "params=70%", "--method", "netadapt-paper", "--first-step", "0.3")
-    few = ("--long-steps", "9")
+    few = ("--long-steps", "9", "--compare", "uniform")
     finished = bare_adapt.quick("run", *bare_adapt.DEMO, *ASKED, *budget, *few, "--json")
     assert finished.code == 0, finished.err
     found = json.loads(finished.out)
-    original, adapted = found["networks"]
+    original, adapted, uniform = found["networks"]
     assert adapted["cost"]["params"]["exact"] <= 0.7 * original["cost"]["params"]["exact"]
     assert adapted["holdout_accuracy"] >= TARGET
     assert set(found["limits"]) == {"params"}
+    # The width multiplier gets no more of what was to be least.
+    assert uniform["cost"]["macs"]["exact"] <= adapted["cost"]["macs"]["exact"]
     assert {"params", "macs"} >= {point["binding"] for point in found["history"][1:]}
 
 
@@ -116,11 +115,6 @@ def test_an_accuracy_that_nothing_narrower_keeps(bare_adapt: Adapt) -> None:
     assert finished.code == UNREACHABLE
     assert "no narrower network keeps the accuracy 100.00%" in finished.err
     assert "--long-steps" in finished.err
-    again = bare_adapt.quick("resume", bare_adapt.jobs / "digits-1")
-    assert (again.code, again.err.splitlines()[-2:]) == (
-        UNREACHABLE,
-        finished.err.splitlines()[-2:],
-    )
 
 
 def test_a_network_that_cannot_be_narrower(bare_adapt: Adapt, tmp_path: Path) -> None:
