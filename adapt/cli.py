@@ -76,13 +76,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         ("--batch", int, "Examples of one training step.  [default: 128]"),
         ("--short-steps", int, "Training steps of proposals that are tuned.  [default: 30]"),
-        ("--short-rate", float, "Learning rate of these.  [default: 0.001]"),
+        ("--short-rate", float, "Learning rate of these.  [default: 0.003]"),
         ("--long-steps", int, "Training steps of the result.  [default: 600]"),
         ("--long-rate", float, "Highest learning rate of these.  [default: 0.003]"),
-        ("--first-step", float, "First tightening, share of cost.  [default: 0.13, paper 0.05]"),
+        ("--first-step", float, "First tightening, share of cost.  [default: 0.16, paper 0.05]"),
         ("--decay", float, "Factor on it, each iteration of netadapt-paper.  [default: 0.96]"),
-        ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 3]"),
-        ("--settling-steps", int, "Further steps of the best of these.  [default: 100]"),
+        ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 2]"),
+        ("--settling-steps", int, "Further steps of the best of these.  [default: 120]"),
         (
             "--importance",
             click.Choice(["l2", "taylor", "fpgm", "activation"]),
@@ -91,6 +91,12 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ("--compensate/--no-compensate", bool, "Filters that stay stand in for those that go."),
         ("--distillation", float, "Share of the loss by the original's outputs.  [default: 0.7]"),
         ("--temperature", float, "Softens these outputs.  [default: 3]"),
+        ("--optimiser", click.Choice(["adam", "momentum"]), "Of all training.  [default: adam]"),
+        (
+            "--augmentation",
+            click.Choice(["none", "shift", "flip", "shift+flip"]),
+            "How training images are changed by chance.  [default: none]",
+        ),
     ]
     for name, kind, text in reversed(options):
         command = click.option(name, type=kind, default=None, help=text)(command)

@@ -84,8 +84,15 @@ class Sitting:
             pricer = Pricer(network, devices.models, request.priced, named)
             elastic = ElasticNetwork(model, network.groups)
             activations = Activations(elastic, network.groups, data)
-            teacher = _teacher(request, network)
-            trainer = Trainer(elastic, data, batch=request.settings.batch, teacher=teacher)
+            settings = request.settings
+            trainer = Trainer(
+                elastic,
+                data,
+                batch=settings.batch,
+                teacher=_teacher(request, network),
+                optimiser=settings.optimiser,
+                augmentation=settings.augmentation,
+            )
         folder.check(Conditions(data_sha256=data.digest, platforms=devices.platforms))
         return cls(
             folder=folder,

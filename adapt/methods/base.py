@@ -20,14 +20,16 @@ from adapt.budget import binding, format_amount, within
 from adapt.cost.base import Amount, Cost, Origin
 from adapt.cost.pricer import Pricer
 from adapt.errors import BudgetUnreachable
-from adapt.methods.widths import levels
+from adapt.methods.widths import label, levels
 from adapt.network import shrink
 from adapt.network.load import Network
 from adapt.training.activations import Activations
+from adapt.training.augmentation import Augmentation
 from adapt.training.compensation import compensated
 from adapt.training.data import Data, Split
 from adapt.training.finetune import Checkpoint, Schedule, Trainer, derive_seed
 from adapt.training.importance import Importance, Rule
+from adapt.training.optimiser import Optimiser
 
 __all__ = [
     "Bench",
@@ -55,9 +57,6 @@ _STEPS_PER_ENTRY = 100
 # and the same way for all of them.
 _DECIDING = 2000
 
-# Groups that are named where a proposal narrows several at once.
-_NAMED = 2
-
 
 class Settings(BaseModel):
     """What a user may turn; the defaults need no turning.
@@ -68,24 +67,27 @@ class Settings(BaseModel):
     0.96-0.98). `finalists` are the proposals of an iteration that are fine-tuned, of which the best
     is for `settling_steps` more. With `compensate`, filters that stay stand in for those that go.
     `distillation` is the share of the loss that is about the original network's outputs, softened
-    by `temperature`. None is for what the method finds best; see `settled`.
+    by `temperature`. `optimiser` and `augmentation` are those of all fine-tuning. None is for what
+    the method finds best; see `settled`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch: int = Field(default=128, ge=1, le=4096)
     short_steps: int = Field(default=30, ge=0, le=100_000)
-    short_rate: float = Field(default=0.001, gt=0, le=10)
+    short_rate: float = Field(default=0.003, gt=0, le=10)
     long_steps: int = Field(default=600, ge=0, le=10_000_000)
     long_rate: float = Field(default=0.003, gt=0, le=10)
     first_step: float | None = Field(default=None, gt=0, le=1)
     decay: float = Field(default=0.96, gt=0, le=1)
-    finalists: int = Field(default=3, ge=1, le=100)
-    settling_steps: int = Field(default=100, ge=0, le=100_000)
+    finalists: int = Field(default=2, ge=1, le=100)
+    settling_steps: int = Field(default=120, ge=0, le=100_000)
     importance: Rule | None = None
     compensate: bool | None = None
     distillation: float = Field(default=0.7, ge=0, le=1)
     temperature: float = Field(default=3.0, ge=1, le=100)
+    optimiser: Optimiser = Optimiser.ADAM
+    augmentation: Augmentation = Augmentation.NONE
 
     def settled(self, defaults: Mapping[str, Any]) -> Settings:
         """These settings with `defaults`, those of a method, where they are None."""
@@ -272,12 +274,6 @@ def begun(
         keep=keep,
         history=[point],
     )
-
-
-def label(widths: Mapping[str, int]) -> str:
-    """Which groups were narrowed, in a few words."""
-    names = list(widths)
-    return " + ".join(names) if len(names) <= _NAMED else f"{len(names)} groups"
 
 
 def widths_of(keep: Mapping[str, list[int]]) -> dict[str, int]:

@@ -38,7 +38,7 @@ _PROBES = 16
 _PROBED_PART = 0.4
 
 # Rounds of proposals in an iteration, and proposals in a round.
-_ROUNDS = 2
+_ROUNDS = 3
 _PER_ROUND = 10
 
 # Networks that are measured whole, and how often they are changed before the nearest must do.
@@ -94,7 +94,8 @@ class Round:
     def propose(self) -> State:
         """Screen a round of proposals, and learn from them how sensitive the groups are."""
         memory, landscape = self.memory, self._landscape(self.memory)
-        seen = [trial.widths for trial in memory.trials]
+        ranked = sorted(memory.trials, key=lambda trial: trial.loss)
+        seen = [trial.widths for trial in ranked]
         seed = derive_seed(self.bench.seed, self.number, memory.rounds)
         expected = self._screening.expected(memory)
         found = proposals(landscape, expected, seen, _PER_ROUND, seed)

@@ -304,6 +304,8 @@ def _facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
         ("Threads of training", str(request.threads)),
         ("Short fine-tune", f"{settings.short_steps} steps at {settings.short_rate:g}"),
         ("Long fine-tune", f"{settings.long_steps} steps at up to {settings.long_rate:g}"),
+        ("Optimiser", str(settings.optimiser)),
+        ("Augmentation", str(settings.augmentation)),
         ("Learnt from the original", _distillation(settings)),
         ("Batch", f"{settings.batch} examples"),
         ("Importance of filters", str(settings.importance)),
