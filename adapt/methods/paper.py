@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adapt.budget import binding
 from adapt.cost.base import Cost, Missing
 from adapt.methods.base import (
     Bench,
@@ -19,10 +20,9 @@ from adapt.methods.base import (
     Phase,
     Proposal,
     State,
-    begun,
+    begun_unshrunk,
     cost_of,
     finish,
-    full_keep,
     meets,
     priced,
     unreachable,
@@ -62,11 +62,7 @@ class NetAdaptPaper:
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The unshrunk network, once the narrowest network is known to meet `limits`."""
-        narrowest = {g.name: levels(g)[0] for g in bench.network.groups.groups}
-        least = bench.pricer.price(narrowest)
-        if not meets(least, limits):
-            raise unreachable(least, limits)
-        return begun(bench, limits, original, (0, ""), full_keep(bench.network), original)
+        return begun_unshrunk(bench, limits, original)
 
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
         """One iteration, or one piece of the long fine-tune."""
@@ -108,7 +104,11 @@ class NetAdaptPaper:
             if best is None or _better(proposal, best[0]):
                 best = proposal, keep, trained
         assert best is not None  # `_candidates` gives one or more.
-        return _chosen(state, number, best, proposals, bench.settings.short_steps), best[2]
+        bound = binding(
+            cost_of(best[0].cost).values_by_resource, _step_limits(bench, state, current, number)
+        )
+        steps = bench.settings.short_steps
+        return _chosen(state, number, best, proposals, steps, bound), best[2]
 
 
 def _chosen(
@@ -117,6 +117,7 @@ def _chosen(
     best: tuple[Proposal, dict[str, list[int]], Checkpoint],
     proposals: list[Proposal],
     steps: int,
+    bound: str,
 ) -> State:
     winner, keep, _ = best
     iteration = Iteration(
@@ -127,6 +128,7 @@ def _chosen(
         accuracy=winner.accuracy,
         loss=winner.loss,
         proposals=[each.model_copy(update={"chosen": each == winner}) for each in proposals],
+        binding=bound,
     )
     return state.model_copy(
         update={
@@ -149,11 +151,8 @@ def _candidates(bench: Bench, state: State, current: Cost, number: int) -> list[
     BudgetUnreachable where every group is at its narrowest, which `start` rules out unless prices
     have changed since.
     """
-    settings = bench.settings
-    assert settings.first_step is not None
-    share = settings.first_step * settings.decay ** (number - 1)
     for halving in range(_HALVINGS + 1):
-        constraint = _constraint(state, current, share * 0.5**halving)
+        constraint = _step_limits(bench, state, current, number, 0.5**halving)
         found = _widest(bench, state, constraint)
         if found:
             return found
@@ -163,8 +162,16 @@ def _candidates(bench: Bench, state: State, current: Cost, number: int) -> list[
     return found
 
 
-def _constraint(state: State, current: Cost, share: float) -> dict[str, float]:
-    """This iteration's limits: a step tighter than the current cost, but not below the budget."""
+def _step_limits(
+    bench: Bench, state: State, current: Cost, number: int, part: float = 1.0
+) -> dict[str, float]:
+    """Iteration `number`'s limits: `part` of a step tighter than the current cost.
+
+    They are not below the budget's.
+    """
+    settings = bench.settings
+    assert settings.first_step is not None
+    share = settings.first_step * settings.decay ** (number - 1) * part
     original = cost_of(state.original).values_by_resource
     return {
         name: max(limit, current[name].value - share * original[name])

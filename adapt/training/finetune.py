@@ -15,8 +15,10 @@ import tensorflow as tf
 
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.shrink import Weights
+from adapt.training.augmentation import Augmentation, augmented, check_images
 from adapt.training.data import Data, Split
 from adapt.training.losses import cross_entropy, softened, teaching_loss
+from adapt.training.optimiser import Optimiser, corrected, updated
 from adapt.training.statistics import Statistics
 
 __all__ = [
@@ -28,13 +30,6 @@ __all__ = [
     "derive_seed",
     "pin_threads",
 ]
-
-# Adam (Kingma and Ba, ICLR 2015) with the constants of its authors. Plain gradient descent did as
-# well at the right learning rate, but that rate differs by a hundred between networks that take
-# pixels from 0 to 255 and from 0 to 1; Adam's hardly does.
-_DECAY_FIRST = 0.9
-_DECAY_SECOND = 0.999
-_EPSILON = 1e-7
 
 # Large enough to keep two cores busy, small enough for networks of 224 x 224 pixels.
 _EVALUATION_BATCH = 256
@@ -111,17 +106,28 @@ class Teacher:
 class Trainer:
     """Trains and scores networks that are shrunk versions of one.
 
-    Adam on the cross-entropy of class labels, and on what `teacher` says where there is one.
-    `traces` counts how often each function was traced: once, whatever the widths.
+    They learn class labels, and what `teacher` says where there is one, from training examples
+    changed as `augmentation` has it; InputError where those are no images. `traces` counts how
+    often each function was traced: once, whatever the widths.
     """
 
     def __init__(
-        self, network: ElasticNetwork, data: Data, *, batch: int, teacher: Teacher | None = None
+        self,
+        network: ElasticNetwork,
+        data: Data,
+        *,
+        batch: int,
+        teacher: Teacher | None = None,
+        optimiser: Optimiser = Optimiser.ADAM,
+        augmentation: Augmentation = Augmentation.NONE,
     ) -> None:
+        check_images(data.train.inputs, augmentation)
         self._network = network
         self._data = data
         self._batch = batch
         self._teacher = teacher
+        self._optimiser = optimiser
+        self._augmentation = augmentation
         self._taught: np.ndarray | None = None
         self._statistics = Statistics(network, data)
         self._screen = data.holdout.evenly(_SCREENED)
@@ -149,9 +155,9 @@ class Trainer:
         for step, (x, y, taught) in zip(
             range(start.step, end), self._batches(seed, start.step), strict=False
         ):
-            rate = tf.constant(_corrected(schedule.at(step), step + 1), tf.float32)
+            rate = corrected(self._optimiser, schedule.at(step), step + 1)
             trainable, first, second, state = self._train_step(
-                trainable, first, second, state, x, y, taught, rate
+                trainable, first, second, state, x, y, taught, tf.constant(rate, tf.float32)
             )
         weights = {
             **start.weights,
@@ -186,13 +192,16 @@ class Trainer:
 
     def _outputs(self, weights: Weights, split: Split) -> Iterator[np.ndarray]:
         """Probabilities [n, classes] of the examples of `split`, batch by batch."""
-        net = self._network
-        values = [tf.constant(weights[p]) for p in (*net.trainable, *net.state)]
+        values = self._values(weights)
         for first in range(0, len(split), _EVALUATION_BATCH):
             inputs = self._data.prepared(split.inputs[first : first + _EVALUATION_BATCH])
             # The last batch is filled up: a new shape would cost more than the images do.
             full = np.resize(inputs, (_EVALUATION_BATCH, *inputs.shape[1:]))
             yield self._infer(values, tf.constant(full)).numpy()[: len(inputs)]
+
+    def _values(self, weights: Weights) -> list[Any]:
+        """What inference takes as weights."""
+        return [tf.constant(weights[p]) for p in (*self._network.trainable, *self._network.state)]
 
     def _seeded(self, start: Checkpoint, seed: int) -> list[np.ndarray]:
         """Values of the state, with random-number state set from the seed at the first step."""
@@ -212,21 +221,30 @@ class Trainer:
             order = np.random.default_rng([seed, epoch]).permutation(len(split))
             for number in range(skip, per_epoch):
                 index = order[number * batch : (number + 1) * batch]
-                inputs = self._data.prepared(split.inputs[index])
-                taught = self._taught_to(index)
+                random = np.random.default_rng([seed, epoch, number])
+                changed = augmented(split.inputs[index], self._augmentation, random)
+                inputs = self._data.prepared(changed)
+                taught = self._taught_to(index, inputs)
                 yield tf.constant(inputs), tf.constant(split.labels[index]), tf.constant(taught)
             epoch, skip = epoch + 1, 0
 
-    def _taught_to(self, index: np.ndarray) -> np.ndarray:
-        """The teacher's softened outputs [n, classes] for training examples; empty without one."""
+    def _taught_to(self, index: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """The teacher's softened outputs [n, classes] for training examples, prepared as `inputs`.
+
+        Empty without a teacher.
+        """
         if self._teacher is None:
             return np.zeros((len(index), 0), np.float32)
+        weights, temperature = self._teacher.weights, self._teacher.temperature
+        if self._augmentation is not Augmentation.NONE:
+            # Teacher and pupil have to see the same (Beyer et al., CVPR 2022).
+            outputs = self._infer(self._values(weights), tf.constant(inputs)).numpy()
+            return softened(outputs, temperature)
         if self._taught is None:
             # All at once, since a long fine-tune sees most of them more than once, and in an order
             # that does not depend on the batches, so that a resumed job finds the same bits.
-            outputs = self._outputs(self._teacher.weights, self._data.train)
-            temperature = self._teacher.temperature
-            self._taught = np.concatenate([softened(each, temperature) for each in outputs])
+            parts = self._outputs(weights, self._data.train)
+            self._taught = np.concatenate([softened(each, temperature) for each in parts])
         taught: np.ndarray = self._taught[index]
         return taught
 
@@ -246,18 +264,9 @@ class Trainer:
                     lesson = teaching_loss(taught, outputs, net.gives_logits, teacher.temperature)
                     loss = (1 - teacher.share) * loss + teacher.share * lesson
             gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
-            first = [
-                _DECAY_FIRST * m + (1 - _DECAY_FIRST) * g
-                for m, g in zip(first, gradients, strict=True)
-            ]
-            second = [
-                _DECAY_SECOND * v + (1 - _DECAY_SECOND) * tf.square(g)
-                for v, g in zip(second, gradients, strict=True)
-            ]
-            weights = [
-                w - rate * m / (tf.sqrt(v) + _EPSILON)
-                for w, m, v in zip(weights, first, second, strict=True)
-            ]
+            weights, first, second = updated(
+                self._optimiser, weights, first, second, gradients, rate
+            )
             return weights, first, second, new_state
 
         trainable = [net.signature(p) for p in net.trainable]
@@ -293,11 +302,6 @@ class Trainer:
                 tf.TensorSpec(net.input_shape, tf.float32),
             ],
         )
-
-
-def _corrected(rate: float, step: int) -> float:
-    """The learning rate of step `step`, from 1, with Adam's correction for moments begun at 0."""
-    return rate * math.sqrt(1 - _DECAY_SECOND**step) / (1 - _DECAY_FIRST**step)
 
 
 def _zeros(tensors: Sequence[Any]) -> list[Any]:
