@@ -21,6 +21,8 @@ QUICK = MeasureOptions(target_relative_error=0.05, window_us=2_000, time_limit_m
 SLOW = MeasureOptions(
     target_relative_error=0.0005, max_windows=200, window_us=1_000_000, time_limit_ms=60_000
 )
+# The machine with USB is emulated.
+EMULATED_START_SECONDS = 400.0
 WAYS = ["local", "direct", "server", "board", *(["usb"] if "ADAPT_USB" in os.environ else [])]
 
 
@@ -41,6 +43,9 @@ def device(
         else:
             names = {"direct": "open_direct", "server": "open_through_server", "usb": "open_usb"}
             opener = request.getfixturevalue(names[request.param])
+            if request.param == "usb":
+                patch = stack.enter_context(pytest.MonkeyPatch.context())
+                patch.setattr("adapt.fleet.remote.START_SECONDS", EMULATED_START_SECONDS)
             opened = RemoteDevice("phone", opener(), lab.AGENT)
         stack.callback(opened.close)
         yield opened
