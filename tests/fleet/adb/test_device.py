@@ -17,7 +17,7 @@ from adapt.fleet.remote import RemoteDevice
 from tests.fleet.adb import lab
 from tests.fleet.agents import free_port, serving
 
-QUICK = MeasureOptions(target_relative_error=0.05, window_us=2_000, time_limit_ms=20_000)
+QUICK = MeasureOptions(target_relative_error=0.05, window_us=2_000, time_limit_ms=120_000)
 SLOW = MeasureOptions(
     target_relative_error=0.0005, max_windows=200, window_us=1_000_000, time_limit_ms=60_000
 )
