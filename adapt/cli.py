@@ -27,8 +27,8 @@ __all__ = ["main"]
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _EPILOG = """Exit codes: 0 done; 2 usage; 3 the budget cannot be met; 4 device; 5 bad model, data
-or job; 6 lookup table; 7 tables are left stale; 75 busy; 130 interrupted (resume a job with
-`adapt resume`)."""
+or job; 6 lookup table; 7 tables are left stale; 8 workers die; 75 busy; 130 interrupted (resume a
+job with `adapt resume`)."""
 
 _TABLES_HELP = "File with the lookup tables.  [default: that of the configuration]"
 
@@ -196,8 +196,28 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--threads",
     type=click.IntRange(1, 1024),
     default=None,
-    help="Threads of training.  [default: all]",
+    help="Threads of training, of each worker.  [default: all processors / workers]",
 )
+@click.option(
+    "--executor",
+    type=click.Choice(["here", "processes", "ray"]),
+    default="here",
+    show_default=True,
+    help="Where candidates are tuned and scored: in this process, in several, or on a cluster.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=None,
+    help="Processes or actors of these.  [default: 1 here, else 2]",
+)
+@click.option(
+    "--data-memory",
+    type=click.FloatRange(0, 1e6),
+    default=None,
+    help="GB of examples in memory; the rest is read from disk.  [default: a quarter of the free]",
+)
+@click.option("--mixed-precision", is_flag=True, help="Train in bfloat16 where weights allow it.")
 @click.option(
     "--seed",
     type=click.IntRange(0, (1 << 31) - 1),
@@ -255,6 +275,7 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
     turned = {name: options[name] for name in Settings.model_fields if options[name] is not None}
     if options["no_distill"]:
         turned["distillation"] = 0.0
+    workers = _workers(options["executor"], options["workers"])
     # Those options that are fields of the request as they stand.
     plain = {name: options[name] for name in JobRequest.model_fields if name in options}
     derived = {
@@ -268,7 +289,8 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         "binary": options["binary"] and options["binary"].absolute(),
         "binary_flags": list(options["binary_flags"]),
         "core_mask": core_mask,
-        "threads": options["threads"] or len(os.sched_getaffinity(0)),
+        "threads": options["threads"] or max(1, len(os.sched_getaffinity(0)) // workers),
+        "workers": workers,
         "tables": options["tables"] and options["tables"].absolute(),
     }
     try:
@@ -279,6 +301,14 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         return JobFolder.create(options["output"], request)
     stem = re.sub(r"[^A-Za-z0-9._-]", "-", options["model"].stem)
     return JobFolder.create_numbered(load_config().jobs, stem, request)
+
+
+def _workers(executor: str, asked: int | None) -> int:
+    if executor == "here" and asked not in (None, 1):
+        raise UsageError(
+            f"--workers {asked} have nothing to do in this process", "Give --executor processes."
+        )
+    return asked or (1 if executor == "here" else 2)
 
 
 def _digest(model: Path) -> str:

@@ -16,6 +16,7 @@ from adapt.errors import (
     InputError,
     TableError,
     UsageError,
+    WorkerError,
 )
 from adapt.job.account import Ledger
 from adapt.job.comparison import Final, compare
@@ -63,6 +64,7 @@ def execute(
             open_yardstick(folder, home=home, tables=tables, listener=listener, ledger=ledger)
         )
         sitting = Sitting.open(folder, yardstick, listener, ledger)
+        stack.callback(sitting.executor.close)
         listener.began(folder.path)
         return _carry_out(sitting)
 
@@ -77,7 +79,7 @@ def _resumable(folder: JobFolder) -> Iterator[None]:
     """Add to errors that pass how to go on after them."""
     try:
         yield
-    except (DeviceError, DiskError, TableError) as error:
+    except (DeviceError, DiskError, TableError, WorkerError) as error:
         if folder.exists:
             todo = f"Go on with: {resume_command(folder.path)}"
             error.todo = f"{error.todo}\n  {todo}" if error.todo else todo
@@ -184,6 +186,7 @@ def _bench(sitting: Sitting, settings: Settings) -> Bench:
         network=sitting.network,
         data=sitting.data,
         trainer=sitting.trainer,
+        executor=sitting.executor,
         importance=sitting.importance,
         activations=sitting.activations,
         pricer=sitting.pricer,

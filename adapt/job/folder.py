@@ -4,6 +4,7 @@
     journal/0003.json    the state after step 3; it exists only when step 3 is complete
     journal/0003.npz     the weights and moments that belong to it (the last two steps')
     prices.jsonl         interpolated times that choices rest on
+    data/                examples of a job that goes on, where memory does not hold them
     family/              the best network of each iteration
     adapted.keras, adapted.tflite, original.tflite, report.html
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -151,13 +153,20 @@ class JobFolder:
     def finish(self, result: JobResult) -> None:
         """Write the result down."""
         self._write(self._read().model_copy(update={"result": result}))
+        shutil.rmtree(self.data, ignore_errors=True)
 
     def discard(self) -> None:
         """Remove a job that has not begun, and its folder where nothing else is in it."""
+        shutil.rmtree(self.data, ignore_errors=True)
         for name in ("job.json", "lock", "prices.jsonl"):
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
+
+    @property
+    def data(self) -> Path:
+        """Where examples are that do not fit into memory, or that workers read."""
+        return self.path / "data"
 
     def prices(self) -> PriceFile:
         """The interpolated times that networks were priced with."""

@@ -14,7 +14,9 @@ from adapt.budget import Budget
 from adapt.cost.base import Cost, Missing
 from adapt.cost.pricer import Pricer
 from adapt.errors import DeviceError
+from adapt.executors.base import Executor
 from adapt.job.account import Ledger
+from adapt.job.executor import open_executor, room_for
 from adapt.job.folder import Conditions, JobFolder
 from adapt.job.listener import Listener
 from adapt.job.request import JobRequest
@@ -26,6 +28,8 @@ from adapt.training.activations import Activations
 from adapt.training.data import Data, DataOptions, load_data
 from adapt.training.finetune import Teacher, Trainer
 from adapt.training.importance import Importance
+from adapt.training.rows import Room
+from adapt.training.step import strategy_here
 
 __all__ = ["Sitting", "calibration"]
 
@@ -54,6 +58,7 @@ class Sitting:
     network: Network
     data: Data
     trainer: Trainer
+    executor: Executor
     importance: Importance
     activations: Activations
     wholes: WholeNetworks | None
@@ -74,7 +79,9 @@ class Sitting:
         listener.notify(f"reading {request.model} and {request.data}")
         with ledger.timed("reading"):
             model = load_model(request.model)
-            data = _read_data(request, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1])
+            room = room_for(request, folder.data)
+            shape, outputs = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+            data = _read_data(request, shape, outputs, room)
             samples = calibration(data) if request.quantize == "int8" else None
             network = Network(model, quantized_samples=samples)
             budget = Budget.parse(request.budget)
@@ -82,10 +89,13 @@ class Sitting:
             versions = WholeNetworks(yardstick, network, relative)
             wholes = versions if versions.fit else None  # Without them, prices alone decide.
             pricer = Pricer(network, yardstick.models, budget.resources, wholes)
-            elastic = ElasticNetwork(model, network.groups)
+            elastic = ElasticNetwork(model, network.groups, mixed=request.mixed_precision)
             activations = Activations(elastic, network.groups, data)
             teacher = _teacher(request, network)
-            trainer = Trainer(elastic, data, batch=request.settings.batch, teacher=teacher)
+            batch, alone = request.settings.batch, request.executor == "here"
+            strategy = strategy_here() if alone else None
+            trainer = Trainer(elastic, data, batch=batch, teacher=teacher, strategy=strategy)
+            executor = open_executor(request, trainer, data, folder.data)
         folder.check(Conditions(data_sha256=data.digest, platform=yardstick.platform))
         return cls(
             folder=folder,
@@ -93,6 +103,7 @@ class Sitting:
             network=network,
             data=data,
             trainer=trainer,
+            executor=executor,
             importance=Importance(elastic, network.groups, data, activations),
             activations=activations,
             wholes=wholes,
@@ -150,17 +161,17 @@ def _teacher(request: JobRequest, network: Network) -> Teacher | None:
     return Teacher(network.weights, settings.distillation, settings.temperature)
 
 
-def _read_data(request: JobRequest, input_shape: tuple[int, ...], outputs: int) -> Data:
+def _read_data(request: JobRequest, input_shape: tuple[int, ...], outputs: int, room: Room) -> Data:
     directory = str(request.directory or "")
     if directory and directory not in sys.path:
         sys.path.append(directory)  # Not first, where it could hide Python's own modules.
     options = DataOptions(
         holdout=request.holdout, pixel_range=request.pixel_range, resize=request.resize
     )
-    return load_data(request.data, input_shape, int(outputs), options)
+    return load_data(request.data, input_shape, int(outputs), options, room)
 
 
 def calibration(data: Data) -> list[np.ndarray]:
     """Training inputs, each with batch 1, from all over the split."""
-    inputs = data.train.evenly(_CALIBRATION_EXAMPLES).inputs
+    inputs = data.train.evenly(_CALIBRATION_EXAMPLES).inputs[:]
     return [example[None] for example in data.prepared(inputs)]

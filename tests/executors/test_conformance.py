@@ -1,0 +1,153 @@
+"""What holds for every executor: the same bits, in order, whoever dies on the way."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from adapt.errors import InputError, WorkerError
+from adapt.executors.base import Executor, Outcome, Task
+from adapt.executors.here import Here
+from adapt.executors.processes import crew_of_processes
+from adapt.executors.worker import Recipe
+from adapt.training.data import Data
+from adapt.training.finetune import Trainer
+
+WORKERS = 2
+RAY = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install '.[ray]'"
+)
+# Whose command line a worker has: a spawned interpreter, or an actor of this class.
+COMMANDS = {"processes": "spawn_main", "ray": "Opened"}
+
+
+def made(name: str, recipe: Recipe) -> Any:
+    """An executor of several workers."""
+    if name == "ray":
+        from adapt.executors.ray_actors import crew_on_ray
+
+        return crew_on_ray(recipe, WORKERS)
+    return crew_of_processes(recipe, WORKERS)
+
+
+@pytest.fixture(scope="module", params=["processes", pytest.param("ray", marks=RAY)])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def crew(name: str, recipe: Recipe) -> Iterator[Any]:
+    executor = made(name, recipe)
+    yield executor
+    executor.close()
+    assert not workers_of(name)
+
+
+@pytest.fixture(scope="module")
+def expected(digits_trainer: Trainer, digits_data: Data, tasks: list[Task]) -> list[Any]:
+    here: Executor = Here(digits_trainer, digits_data)
+    return [bits(outcome) for outcome in here.run(tasks)]
+
+
+def bits(outcome: Outcome) -> Any:
+    """All of an outcome, to be compared byte by byte."""
+    found = outcome.checkpoint
+    if found is None:
+        return outcome.score, None
+    parts = (found.weights, found.first, found.second)
+    arrays = [[(p, v.shape, v.tobytes()) for p, v in sorted(part.items())] for part in parts]
+    return outcome.score, found.step, arrays
+
+
+def workers_of(name: str) -> list[psutil.Process]:
+    """The worker processes that this one has."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            command = " ".join(process.cmdline())
+        except psutil.NoSuchProcess:
+            continue
+        if COMMANDS[name] in command and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def test_outcomes_are_those_of_one_process(
+    crew: Any, tasks: list[Task], expected: list[Any]
+) -> None:
+    assert [bits(outcome) for outcome in crew.run(tasks)] == expected
+    # In another order, by other workers.
+    assert [bits(outcome) for outcome in crew.run(tasks[::-1])] == expected[::-1]
+
+
+def test_few_tasks_are_taken_ahead(crew: Any, tasks: list[Task]) -> None:
+    taken = []
+
+    def counted() -> Iterator[Task]:
+        for task in tasks:
+            taken.append(task)
+            yield task
+
+    outcomes = crew.run(counted())
+    next(outcomes)
+    assert len(taken) <= 2 * WORKERS
+    outcomes.close()
+
+
+def test_who_gives_up_leaves_nothing_behind(
+    crew: Any, tasks: list[Task], expected: list[Any]
+) -> None:
+    outcomes = crew.run(tasks)
+    next(outcomes)
+    outcomes.close()
+    assert [bits(outcome) for outcome in crew.run(tasks[:2])] == expected[:2]
+
+
+def test_no_tasks(crew: Any) -> None:
+    assert list(crew.run([])) == []
+
+
+def test_a_worker_that_dies_is_replaced(
+    crew: Any, name: str, tasks: list[Task], expected: list[Any]
+) -> None:
+    victims = iter(workers_of(name))
+
+    def murderous() -> Iterator[Task]:
+        for number, task in enumerate(tasks):
+            if number in (1, 4):
+                os.kill(next(victims).pid, signal.SIGKILL)
+            yield task
+
+    assert [bits(outcome) for outcome in crew.run(murderous())] == expected
+
+
+def test_a_task_that_ends_its_workers_is_given_up(crew: Any, name: str, tasks: list[Task]) -> None:
+    deadly: Callable[[], None] = lambda: [os.kill(p.pid, signal.SIGKILL) for p in workers_of(name)]  # noqa: E731
+
+    def dying(task: Task) -> Iterator[Task]:
+        yield task
+
+    begun = crew._begun
+    crew._begun = lambda errand: (begun(errand), deadly())[0]
+    try:
+        with pytest.raises(WorkerError, match="ended its worker 2 times") as caught:
+            list(crew.run(dying(tasks[1])))
+    finally:
+        crew._begun = begun
+    assert "--executor here" in caught.value.todo
+
+
+def test_a_model_that_changed(name: str, recipe: Recipe, tasks: list[Task]) -> None:
+    other = made(name, replace(recipe, model_sha256="0" * 64))
+    try:
+        with pytest.raises(InputError, match="has changed since the job began"):
+            list(other.run(tasks[:1]))
+    finally:
+        other.close()
