@@ -93,13 +93,13 @@ class Crew(Generic[_W]):
                 for worker in self._first_done(list(self._busy)):
                     errand = self._busy.pop(worker)
                     try:
-                        outcome = _checked(worker.answer())
+                        answer = worker.answer()
                     except Died as death:
                         worker.close()
                         again.append(_once_more(errand, death))
                     else:
                         self._idle.append(worker)
-                        done[errand.number] = outcome
+                        done[errand.number] = _checked(answer)
                 while following in done:
                     yield done.pop(following)
                     following += 1

@@ -103,9 +103,9 @@ def _opened(recipe: Recipe) -> Callable[[Task], Outcome]:
     from adapt.training.finetune import Teacher, Trainer, pin_threads
     from adapt.training.stored import open_stored
 
-    pin_threads(recipe.threads)
     if file_digest(recipe.model) != recipe.model_sha256:
         raise InputError(f"{recipe.model} has changed since the job began", "Put it back.")
+    pin_threads(recipe.threads)
     model = load_model(recipe.model)
     data = open_stored(recipe.data)
     teacher = Teacher(read_weights(model), *recipe.teacher) if recipe.teacher else None

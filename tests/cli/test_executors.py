@@ -47,24 +47,23 @@ def here(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Any:
     return found
 
 
-@pytest.mark.parametrize("executor", ["here", "processes", pytest.param("ray", marks=RAY)])
-def test_the_same_network_comes_of_it(bare_adapt: Adapt, here: Any, executor: str) -> None:
-    workers = [] if executor == "here" else ["--workers", "2"]
-    finished = bare_adapt.quick(
-        "run", *bare_adapt.DEMO, *JOB, "--executor", executor, *workers, "--json"
-    )
+@RAY
+def test_the_same_network_comes_of_a_cluster(bare_adapt: Adapt, here: Any) -> None:
+    ray = ("--executor", "ray", "--workers", "2", "--json")
+    finished = bare_adapt.quick("run", *bare_adapt.DEMO, *JOB, *ray)
     assert finished.code == 0, finished.err
     json.loads(finished.out)  # Workers say nothing on stdout.
     assert outcome(bare_adapt.jobs / "digits-1") == here
 
 
-def test_killed_while_workers_work(bare_adapt: Adapt, here: Any) -> None:
+def test_the_same_network_comes_of_processes_and_after_a_kill(bare_adapt: Adapt, here: Any) -> None:
     running = bare_adapt.start("run", *bare_adapt.DEMO, *JOB, *PROCESSES)
     running.until(lambda: len(workers(running)) == 2 and "proposal" in running.err)
     running.kill()  # Fails where a worker stays.
     job = bare_adapt.jobs / "digits-1"
-    finished = bare_adapt.quick("resume", str(job))
+    finished = bare_adapt.quick("resume", str(job), "--json")
     assert finished.code == 0, finished.err
+    json.loads(finished.out)  # Workers say nothing on stdout.
     assert outcome(job) == here
 
 
