@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
 
@@ -40,6 +40,8 @@ class FileRows:
     disk fails.
     """
 
+    _file = -1
+
     def __init__(
         self, path: Path, dtype: np.dtype, row: tuple[int, ...], index: np.ndarray
     ) -> None:
@@ -50,7 +52,8 @@ class FileRows:
         self._file = os.open(path, os.O_RDONLY)
 
     def __del__(self) -> None:
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -68,7 +71,7 @@ class FileRows:
         """The rows of `part`, read into memory."""
         numbers = self.index[part]
         rows = np.empty((len(numbers), *self._row), self.dtype)
-        flat = rows.reshape(len(numbers), -1).view(np.uint8)
+        flat = rows.view(np.uint8).reshape(len(numbers), self._row_bytes)
         for number, buffer in zip(numbers.tolist(), flat, strict=True):
             read = os.preadv(self._file, [buffer.data], number * self._row_bytes)
             if read != self._row_bytes:
@@ -109,7 +112,8 @@ class RowWriter:
     def __init__(self, source: str, name: str, room: Room | None) -> None:
         self._source, self._name, self._room = source, name, room
         self._held: list[np.ndarray] = []
-        self._file: BinaryIO | None = None
+        self._like: np.ndarray | None = None
+        self._path: Path | None = None
         self.count = 0
         self._bytes = 0
 
@@ -120,43 +124,43 @@ class RowWriter:
 
     def add(self, rows: np.ndarray) -> None:
         """Take `rows` [n, ...]; ValueError where they are not like those before."""
+        like = self._like = rows[:0].copy() if self._like is None else self._like
+        if (rows.shape[1:], rows.dtype) != (like.shape[1:], like.dtype):
+            shapes = format_shape(like.shape[1:]), format_shape(rows.shape[1:])
+            raise ValueError(f"inputs are {shapes[0]} and {shapes[1]}")
         self.count += len(rows)
         self._bytes += rows.nbytes
         if self._room is None:
             refuse_too_large(self._source, self._bytes)
-        elif self._file is None and self._bytes > self._room.left:
-            self._room.folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self._room.folder / self._name).open("wb")
-            for held in self._held:
-                self._file.write(np.ascontiguousarray(held).data)
-            self._held = [held[:0].copy() for held in self._held[:1]]
-        if self._held and (rows.shape[1:], rows.dtype) != (
-            self._held[0].shape[1:],
-            self._held[0].dtype,
-        ):
-            raise ValueError(
-                f"inputs are {format_shape(self._held[0].shape[1:])} and"
-                f" {format_shape(rows.shape[1:])}"
-            )
-        if self._file is not None and self._room is not None:
-            if shutil.disk_usage(self._room.folder).free < rows.nbytes + _LEAST_FREE:
-                raise InputError(
-                    f"{self._source} does not fit on the disk of {self._room.folder}",
-                    "Make room, or name a folder on another disk with --output.",
-                )
-            self._file.write(np.ascontiguousarray(rows).data)
-            rows = rows[:0].copy()
+        elif self._bytes > self._room.left:
+            self._write(self._room, rows)
+            return
         self._held.append(rows)
 
     def rows(self) -> Rows:
         """All that was added, which is something."""
-        if self._file is None:
-            if self._room is not None:
-                self._room.left -= self._bytes
-            return self._joined()
-        first = self._held[0]
-        self._file.close()
-        return FileRows(Path(self._file.name), first.dtype, first.shape[1:], np.arange(self.count))
+        if self._path is not None and self._like is not None:
+            row = self._like.shape[1:]
+            return FileRows(self._path, self._like.dtype, row, np.arange(self.count))
+        if self._room is not None:
+            self._room.left -= self._bytes
+        return self._joined()
+
+    def _write(self, room: Room, rows: np.ndarray) -> None:
+        """Put what was held, and `rows`, into the file."""
+        if self._path is None:
+            room.folder.mkdir(parents=True, exist_ok=True)
+            self._path = room.folder / self._name
+            self._path.write_bytes(b"")
+        for part in (*self._held, rows):
+            if shutil.disk_usage(room.folder).free < part.nbytes + _LEAST_FREE:
+                raise InputError(
+                    f"{self._source} does not fit on the disk of {room.folder}",
+                    "Make room, or name a folder on another disk with --output.",
+                )
+            with self._path.open("ab") as file:
+                file.write(np.ascontiguousarray(part).data)
+        self._held.clear()
 
     def _joined(self) -> np.ndarray:
         """What is held as one array; parts are let go of on the way."""
