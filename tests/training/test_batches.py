@@ -69,9 +69,9 @@ def test_a_batch_in_parts_is_as_good_as_a_whole_one(
     assert trainer.traces == {"step": 1, "update": 1}
     scores = [digits_trainer.score(each.weights, digits_data.test) for each in (whole, parts)]
     assert abs(scores[0].accuracy - scores[1].accuracy) < 0.02
-    means = [place for place in whole.weights if place[1] == 2 and "normalization" in place[0]]
-    for place in means:  # Statistics go on from step to step, not from part to part.
-        np.testing.assert_allclose(parts.weights[place], whole.weights[place], rtol=0.2, atol=0.2)
+    # Statistics go on from step to step, not from part to part; those of the first see the same.
+    place = next(p for p in whole.weights if p[1] == 2 and "normalization" in p[0])
+    np.testing.assert_allclose(parts.weights[place], whole.weights[place], rtol=0.1, atol=0.02)
 
 
 def test_without_normalisation_parts_give_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ found = []
 for devices in (None, strategy):
     elastic = ElasticNetwork(network.model, network.groups)
     trainer = Trainer(elastic, data, batch=65, teacher=teacher, strategy=devices)
-    trained = trainer.train(Checkpoint(network.weights), Schedule(0.001, 30, cosine=False), seed=1)
+    trained = trainer.train(Checkpoint(network.weights), Schedule(0.001, 8, cosine=False), seed=1)
     assert trainer.traces["step"] == (1 if devices is None else 2), trainer.traces
     found.append((trained, trainer.score(trained.weights, data.test)))
 (one, alone), (two, shared) = found
