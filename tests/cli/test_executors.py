@@ -58,9 +58,10 @@ def test_the_same_network_comes_of_a_cluster(bare_adapt: Adapt, here: Any) -> No
 
 def test_the_same_network_comes_of_processes_and_after_a_kill(bare_adapt: Adapt, here: Any) -> None:
     running = bare_adapt.start("run", *bare_adapt.DEMO, *JOB, *PROCESSES)
-    running.until(lambda: len(workers(running)) == 2 and "proposal" in running.err)
-    running.kill()  # Fails where a worker stays.
     job = bare_adapt.jobs / "digits-1"
+    running.until(lambda: (job / "journal" / "0002.json").exists())
+    assert len(workers(running)) == 2
+    running.kill()  # Fails where a worker stays.
     finished = bare_adapt.quick("resume", str(job), "--json")
     assert finished.code == 0, finished.err
     json.loads(finished.out)  # Workers say nothing on stdout.

@@ -109,15 +109,17 @@ def test_no_tasks(crew: Any) -> None:
 def test_a_worker_that_dies_is_replaced(
     crew: Any, name: str, tasks: list[Task], expected: list[Any]
 ) -> None:
-    victims = iter(workers_of(name))
+    killed = []
 
     def murderous() -> Iterator[Task]:
         for number, task in enumerate(tasks):
-            if number in (1, 4):
-                os.kill(next(victims).pid, signal.SIGKILL)
+            if number == WORKERS:  # All are at work, or about to be.
+                killed.append(workers_of(name)[0].pid)
+                os.kill(killed[0], signal.SIGKILL)
             yield task
 
     assert [bits(outcome) for outcome in crew.run(murderous())] == expected
+    assert killed[0] not in {process.pid for process in workers_of(name)}
 
 
 def lethal(begin: Callable[..., Any], name: str) -> Callable[..., Any]:

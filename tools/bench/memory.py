@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -97,8 +98,13 @@ def main() -> None:
         started = time.monotonic()
         environment = {**os.environ, "ADAPT_HOME": str(folder / "home")}
         process = subprocess.Popen(command, env=environment)
-        whole, alone, shared = (value >> 20 for value in watched(process))
-        if process.wait():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            whole, alone, shared = (value >> 20 for value in watched(process))
+        finally:
+            process.terminate()
+            process.wait()
+        if process.returncode:
             sys.exit(process.returncode)
     print(
         f"peak {whole} MiB of all processes together; the program alone {alone} MiB, of which"
