@@ -35,7 +35,7 @@ __all__ = ["Sitting", "calibration"]
 
 _T = TypeVar("_T")
 
-# What lacks as often as this in a row does so for good: kernels are tried thrice by then.
+# Measured this often in a row with the same still lacking, a question is given up.
 _PATIENCE = 10
 
 # Inputs that calibrate an int8 network; a few hundred settle the ranges.

@@ -21,6 +21,7 @@ from adapt.cost.base import Amount, Cost, Origin
 from adapt.cost.pricer import Pricer
 from adapt.errors import BudgetUnreachable
 from adapt.executors.base import Examples, Executor, Task, deciding
+from adapt.methods.widths import levels
 from adapt.network import shrink
 from adapt.network.load import Network
 from adapt.training.activations import Activations
@@ -39,6 +40,7 @@ __all__ = [
     "Settings",
     "State",
     "begun",
+    "begun_unshrunk",
     "finish",
     "full_keep",
     "label",
@@ -314,6 +316,15 @@ def unreachable(least: Cost, limits: Mapping[str, float]) -> BudgetUnreachable:
         f"the budget cannot be met: {'; '.join(lacking)}",
         "Raise the budget, or start from a smaller architecture.",
     )
+
+
+def begun_unshrunk(bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
+    """The unshrunk network as first state. BudgetUnreachable where the narrowest is too costly."""
+    narrowest = {group.name: levels(group)[0] for group in bench.network.groups.groups}
+    least = bench.pricer.price(narrowest)
+    if not meets(least, limits):
+        raise unreachable(least, limits)
+    return begun(bench, limits, original, (0, ""), full_keep(bench.network), original)
 
 
 def finish(bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:

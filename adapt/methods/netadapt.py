@@ -25,15 +25,12 @@ from adapt.methods.base import (
     Bench,
     Phase,
     State,
-    begun,
+    begun_unshrunk,
     finish,
-    full_keep,
     meets,
-    unreachable,
 )
 from adapt.methods.iteration import Round
 from adapt.methods.memory import Memory, Stage
-from adapt.methods.widths import levels
 from adapt.training.finetune import Checkpoint
 from adapt.training.importance import Rule
 
@@ -52,11 +49,7 @@ class NetAdapt:
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The unshrunk network, once the narrowest network is known to meet `limits`."""
-        narrowest = {g.name: levels(g)[0] for g in bench.network.groups.groups}
-        least = bench.pricer.price(narrowest)
-        if not meets(least, limits):
-            raise unreachable(least, limits)
-        return begun(bench, limits, original, (0, ""), full_keep(bench.network), original)
+        return begun_unshrunk(bench, limits, original)
 
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
         """One stage of an iteration, or one piece of the long fine-tune."""

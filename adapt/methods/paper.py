@@ -20,10 +20,9 @@ from adapt.methods.base import (
     Phase,
     Proposal,
     State,
-    begun,
+    begun_unshrunk,
     cost_of,
     finish,
-    full_keep,
     meets,
     priced,
     unreachable,
@@ -63,11 +62,7 @@ class NetAdaptPaper:
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
         """The unshrunk network, once the narrowest network is known to meet `limits`."""
-        narrowest = {g.name: levels(g)[0] for g in bench.network.groups.groups}
-        least = bench.pricer.price(narrowest)
-        if not meets(least, limits):
-            raise unreachable(least, limits)
-        return begun(bench, limits, original, (0, ""), full_keep(bench.network), original)
+        return begun_unshrunk(bench, limits, original)
 
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
         """One iteration, or one piece of the long fine-tune."""

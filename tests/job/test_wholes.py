@@ -65,7 +65,7 @@ class Crowded(OnEyeriss):
 
     def __init__(self, room: int) -> None:
         super().__init__()
-        self.room = room  # type: ignore[misc]
+        self.room = room
         self.batches: list[list[int]] = []
 
     def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
