@@ -14,11 +14,13 @@ are looked at twenty times a second. Ends with status 1 above --most.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -52,27 +54,38 @@ def prepare(folder: Path, images: int) -> None:
     keras.applications.MobileNetV2(weights=None, classes=CLASSES).save(folder / "network.keras")
 
 
-def watched(process: subprocess.Popen[bytes]) -> tuple[int, int, int]:
-    """Largest sum over all processes, largest of the program alone, and its shared part; bytes."""
-    whole = alone = shared = 0
-    root = psutil.Process(process.pid)
-    while process.poll() is None:
+class Watch:
+    """Looks at a program and all that it started until it ends, in a thread of its own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.doing = "starting"
+        # Bytes: of all processes together, and what went on then; of the program alone; of files.
+        self.whole, self.during, self.alone, self.shared = 0, "", 0, 0
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the program's end."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        root = psutil.Process(self._process.pid)
+        while self._process.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._look(root)
+            time.sleep(EVERY_S)
+
+    def _look(self, root: psutil.Process) -> None:
         total = 0
-        try:
-            family = [root, *root.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            break
-        for each in family:
-            try:
+        for each in [root, *root.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 memory = each.memory_info()
-            except psutil.NoSuchProcess:
-                continue
-            total += memory.rss
-            if each is root and memory.rss > alone:
-                alone, shared = memory.rss, memory.shared
-        whole = max(whole, total)
-        time.sleep(EVERY_S)
-    return whole, alone, shared
+                total += memory.rss
+                if each is root and memory.rss > self.alone:
+                    self.alone, self.shared = memory.rss, memory.shared
+        if total > self.whole:
+            self.whole, self.during = total, self.doing
 
 
 def main() -> None:
@@ -97,20 +110,28 @@ def main() -> None:
         command += ["--output", str(folder / f"job-{os.getpid()}")]
         started = time.monotonic()
         environment = {**os.environ, "ADAPT_HOME": str(folder / "home")}
-        process = subprocess.Popen(command, env=environment)
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        watch = Watch(process)
         try:
-            whole, alone, shared = (value >> 20 for value in watched(process))
-        finally:
+            assert process.stderr is not None
+            for line in process.stderr:
+                print(f"{watch.whole >> 20:6} MiB  {line.rstrip()}", file=sys.stderr, flush=True)
+                watch.doing = line.strip()
+        except KeyboardInterrupt:
             process.terminate()
+            raise
+        finally:
             process.wait()
+            watch.join()
         if process.returncode:
             sys.exit(process.returncode)
     print(
-        f"peak {whole} MiB of all processes together; the program alone {alone} MiB, of which"
-        f" {shared} MiB are shared files; {time.monotonic() - started:.0f} s"
+        f"peak {watch.whole >> 20} MiB of all processes together, after {watch.during!r}; the"
+        f" program alone {watch.alone >> 20} MiB, of which {watch.shared >> 20} MiB are shared"
+        f" files; {time.monotonic() - started:.0f} s"
     )
-    sys.exit(0 if whole <= arguments.most else 1)
+    sys.exit(0 if watch.whole >> 20 <= arguments.most else 1)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from adapt.network.elastic import ElasticNetwork, Place
 from adapt.network.groups import ChannelGroups
 from adapt.network.shrink import Keep, Weights
 from adapt.training.batches import kept_at_once
-from adapt.training.data import Data
+from adapt.training.data import Data, Split
 from adapt.training.losses import cross_entropy
 
 __all__ = ["Gradients"]
@@ -28,12 +29,14 @@ class Gradients:
     def __init__(self, network: ElasticNetwork, groups: ChannelGroups, data: Data) -> None:
         self._network, self._groups, self._data = network, groups, data
         self._batch = kept_at_once(network, _BATCH)
-        self._split = data.train.evenly(_EXAMPLES)
-        # Folders come class by class; batches must not.
-        order = np.random.default_rng(0).permutation(len(self._split))
-        self._split = self._split.take(order)
         self.traces: Counter[str] = Counter()
         self._gradients: Any = None
+
+    @cached_property
+    def _split(self) -> Split:
+        """Examples from all over: folders come class by class, batches must not."""
+        split = self._data.train.evenly(_EXAMPLES)
+        return split.take(np.random.default_rng(0).permutation(len(split)))
 
     def taylor(self, weights: Weights, keep: Keep) -> np.ndarray:
         """How much the loss changes without each filter, to first order; form as `magnitudes`.
