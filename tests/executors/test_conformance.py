@@ -86,26 +86,6 @@ def test_outcomes_are_those_of_one_process(
     assert [bits(outcome) for outcome in crew.run(tasks[::-1])] == expected[::-1]
 
 
-def test_who_gives_up_has_taken_few_tasks(
-    crew: Any, tasks: list[Task], expected: list[Any]
-) -> None:
-    taken = []
-
-    def counted() -> Iterator[Task]:
-        for task in tasks:
-            taken.append(task)
-            yield task
-
-    outcomes = crew.run(counted())
-    assert bits(next(outcomes)) == expected[0]
-    assert len(taken) <= 2 * WORKERS
-    outcomes.close()  # What the workers are at is nobody's by now.
-
-
-def test_no_tasks(crew: Any) -> None:
-    assert list(crew.run([])) == []
-
-
 def test_a_worker_that_dies_is_replaced(
     crew: Any, name: str, tasks: list[Task], expected: list[Any]
 ) -> None:
@@ -120,6 +100,26 @@ def test_a_worker_that_dies_is_replaced(
 
     assert [bits(outcome) for outcome in crew.run(murderous())] == expected
     assert killed[0] not in {process.pid for process in workers_of(name)}
+
+
+def test_no_tasks(crew: Any) -> None:
+    assert list(crew.run([])) == []
+
+
+def test_who_gives_up_has_taken_few_tasks(
+    crew: Any, tasks: list[Task], expected: list[Any]
+) -> None:
+    taken = []
+
+    def counted() -> Iterator[Task]:
+        for task in tasks:
+            taken.append(task)
+            yield task
+
+    outcomes = crew.run(counted())
+    assert bits(next(outcomes)) == expected[0]
+    assert len(taken) <= 2 * WORKERS
+    outcomes.close()  # What the workers are at is nobody's by now.
 
 
 def lethal(begin: Callable[..., Any], name: str) -> Callable[..., Any]:
