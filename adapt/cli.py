@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from adapt.commands import COMMANDS
+from adapt.commands.asked import chosen_devices
 from adapt.commands.data import image_options
 from adapt.commands.device import BINARY_OPTIONS
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
@@ -75,13 +76,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         ("--batch", int, "Examples of one training step.  [default: 128]"),
         ("--short-steps", int, "Training steps of proposals that are tuned.  [default: 30]"),
-        ("--short-rate", float, "Learning rate of these.  [default: 0.001]"),
+        ("--short-rate", float, "Learning rate of these.  [default: 0.003]"),
         ("--long-steps", int, "Training steps of the result.  [default: 600]"),
         ("--long-rate", float, "Highest learning rate of these.  [default: 0.003]"),
-        ("--first-step", float, "First tightening, share of cost.  [default: 0.13, paper 0.05]"),
+        ("--first-step", float, "First tightening, share of cost.  [default: 0.16, paper 0.05]"),
         ("--decay", float, "Factor on it, each iteration of netadapt-paper.  [default: 0.96]"),
-        ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 3]"),
-        ("--settling-steps", int, "Further steps of the best of these.  [default: 100]"),
+        ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 2]"),
+        ("--settling-steps", int, "Further steps of the best of these.  [default: 120]"),
         (
             "--importance",
             click.Choice(["l2", "taylor", "fpgm", "activation"]),
@@ -90,6 +91,12 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ("--compensate/--no-compensate", bool, "Filters that stay stand in for those that go."),
         ("--distillation", float, "Share of the loss by the original's outputs.  [default: 0.7]"),
         ("--temperature", float, "Softens these outputs.  [default: 3]"),
+        ("--optimiser", click.Choice(["adam", "momentum"]), "Of all training.  [default: adam]"),
+        (
+            "--augmentation",
+            click.Choice(["none", "shift", "flip", "shift+flip"]),
+            "How training images are changed by chance.  [default: none]",
+        ),
     ]
     for name, kind, text in reversed(options):
         command = click.option(name, type=kind, default=None, help=text)(command)
@@ -107,14 +114,32 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--budget",
     "budgets",
     multiple=True,
-    required=True,
-    help="latency=50%, latency=1.2ms, macs=6M, params=40k, ... Repeatable; all must hold.",
+    help="latency=50%, latency=1.2ms, macs=6M, params=40k, ... Repeatable; all must hold."
+    " latency@pi=20ms: on one of several devices.",
+)
+@click.option(
+    "--target-accuracy",
+    type=float,
+    default=None,
+    help="Least cost at this accuracy on the held-out examples, as 0.9; within --budget if any.",
+)
+@click.option(
+    "--minimise",
+    "--minimize",
+    metavar="RESOURCE",
+    default=None,
+    help="With --target-accuracy, what shall be least.  [default: latency]",
 )
 @click.option(
     "--device",
-    default="local",
+    "devices",
+    metavar="NAME[,KEY=VALUE]...",
+    multiple=True,
+    default=("local",),
     show_default=True,
-    help="The device to measure on; eyeriss: none, the analytic model of that chip alone.",
+    help="The device to measure on; eyeriss: none, the analytic model of that chip alone."
+    " Repeatable: the budget is met on all. KEY is backend, threads, cores, core-mask,"
+    " agent-python or binary, instead of the options below, or label: what to call it.",
 )
 @click.option(
     "--output",
@@ -231,14 +256,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_training_options
 def run(**options: Any) -> None:
     """Adapt a network to a budget."""
-    from adapt.budget import Budget
-
-    Budget.parse(options["budgets"])  # Before seconds of imports: a slip in the syntax is quick.
-    if options["device"] not in ("local", "eyeriss"):
-        from adapt.config import load_config
-        from adapt.fleet.claim import refuse_unknown
-
-        refuse_unknown(options["device"], load_config().home, options["agent_python"])
+    options["devices"] = chosen_devices(options)
     folder = _new_job(options)
     _carry_out(folder, None, as_json=options["as_json"], fresh=True)
 
@@ -264,7 +282,6 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
     """A job folder for what the options of `run` ask for."""
     from adapt.telemetry import import_tensorflow
 
-    core_mask = _core_mask(options["core_mask"])
     import_tensorflow()
     from pydantic import ValidationError
 
@@ -284,11 +301,8 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         "data": _absolute(options["data"]),
         "directory": Path.cwd(),
         "budget": list(options["budgets"]),
+        "minimise": options["minimise"] or "latency",
         "compare": list(options["compare"]),
-        "agent_python": _absolute_program(options["agent_python"]),
-        "binary": options["binary"] and options["binary"].absolute(),
-        "binary_flags": list(options["binary_flags"]),
-        "core_mask": core_mask,
         "threads": options["threads"] or max(1, len(os.sched_getaffinity(0)) // workers),
         "workers": workers,
         "tables": options["tables"] and options["tables"].absolute(),
@@ -329,18 +343,6 @@ def _refuse_value(error: Any) -> NoReturn:
 def _absolute(data: str) -> str:
     """Paths as absolute ones, so that a job can be resumed from elsewhere."""
     return str(Path(data).resolve()) if Path(data).exists() else data
-
-
-def _absolute_program(program: Path | None) -> Path | None:
-    """A path as an absolute one, links kept: they say which environment a Python belongs to."""
-    return program.absolute() if program and program.exists() else program
-
-
-def _core_mask(text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError as error:
-        raise UsageError(f"not a core mask: {text!r}", "Give a number such as 0xf0.") from error
 
 
 def _carry_out(folder: JobFolder, tables: Path | None, *, as_json: bool, fresh: bool) -> None:

@@ -2,7 +2,7 @@
 
     AdaptError                 1   (base; an exit code is never 1 in a subclass)
     ├── UsageError             2   a flag or a value that is not understood
-    ├── BudgetUnreachable      3   no network of this family meets the budget
+    ├── BudgetUnreachable      3   no network of this family meets the budget or keeps the accuracy
     ├── DeviceError            4   the device or its agent cannot be used, or stopped answering
     │   └── LinkError             in adapt.fleet.link, with Unauthorised, Gone, TimedOut, Refused
     ├── InputError             5   a bad model, data set or job folder
@@ -54,7 +54,7 @@ class UsageError(AdaptError):
 
 
 class BudgetUnreachable(AdaptError):
-    """The smallest network of this family still costs more than the budget."""
+    """No network of this family meets the budget, or keeps the accuracy that is asked for."""
 
     exit_code = 3
 

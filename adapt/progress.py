@@ -12,7 +12,8 @@ from rich.status import Status
 from rich.text import Text
 
 from adapt.budget import format_amount
-from adapt.methods.base import Phase, State, cost_of
+from adapt.cost.base import Cost
+from adapt.methods.base import Iteration, Phase, State, cost_of
 
 __all__ = ["Watcher", "listener"]
 
@@ -41,9 +42,13 @@ class Watcher:
         elif time.monotonic() - self._spoken >= _QUIET_SECONDS:
             self._print(line)
 
-    def measuring(self, done: int, total: int) -> None:
-        """So many kernels of `total` are measured."""
-        self.notify(f"measuring kernels on the device, {done} of {total}")
+    def say(self, line: str) -> None:
+        """What has been found: a line that stays."""
+        self._print(line)
+
+    def measuring(self, done: int, total: int, device: str) -> None:
+        """So many kernels of `total` are measured on `device`."""
+        self.notify(f"measuring kernels on {device}, {done} of {total}")
 
     def advanced(self, track: str, state: State) -> None:
         """One step is complete: a line where it was an iteration's last, or trained."""
@@ -55,17 +60,14 @@ class Watcher:
         self._standing[track] = standing
         point = state.history[-1]
         cost = cost_of(point.cost)
-        amounts = ", ".join(
-            f"{name} {format_amount(name, cost[name].value)} of {format_amount(name, limit)}"
-            for name, limit in state.limits.items()
-        )
+        amounts = ", ".join(_amount(state, cost, name) for name in state.limits)
         label = f"{track}: " if track else ""
         match state.phase:
             case Phase.SEARCH:
                 what = f"iteration {point.number}" + (f", {point.group}" if point.group else "")
                 left = self._time_left(track, state)
                 self._print(
-                    f"{label}{what}: {amounts}, hold-out {point.accuracy:.1%}"
+                    f"{label}{what}: {amounts}{_bound(state, point)}, hold-out {point.accuracy:.1%}"
                     + (f", about {left} of search left" if left else "")
                 )
             case Phase.FINISH:
@@ -80,6 +82,8 @@ class Watcher:
 
     def _time_left(self, track: str, state: State) -> str:
         """What is left of the search, by the cost that has fallen since this sitting began."""
+        if state.minimised:  # How far it goes, accuracy will tell.
+            return ""
         done = min(_way(state, name) for name in state.limits)
         now = time.monotonic()
         started, at_start = self._started.setdefault(track, (now, done))
@@ -87,6 +91,20 @@ class Watcher:
             return ""
         seconds = (now - started) * (1.0 - done) / (done - at_start)
         return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _amount(state: State, cost: Cost, name: str) -> str:
+    """What is needed of a resource, beside its limit, or else beside what the original needs."""
+    text = f"{name} {format_amount(name, cost[name].value)}"
+    if name not in state.minimised:
+        return f"{text} of {format_amount(name, state.limits[name])}"
+    original = cost_of(state.original)[name].value
+    return f"{text}, {cost[name].value / original:.1%} of the original's"
+
+
+def _bound(state: State, point: Iteration) -> str:
+    """Which of several limits kept the network from being wider."""
+    return f", bound by {point.binding}" if point.binding and len(state.limits) > 1 else ""
 
 
 def _way(state: State, resource: str) -> float:

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapt.budget import RESOURCES, Budget, format_amount, within
+from adapt.budget import (
+    RESOURCES,
+    Budget,
+    binding,
+    format_amount,
+    own_resources,
+    parse_names,
+    within,
+)
 from adapt.errors import UsageError
 
 ORIGINAL = {
@@ -151,3 +159,87 @@ def test_what_is_shown_can_be_given_back(form: tuple[str, str], number: Decimal)
     assert Budget.parse([str(budget)]) == budget
     shown = Budget.parse([f"{name}={format_amount(name, limit).replace(' ', '')}"])
     assert shown.resolve(ORIGINAL)[name] == pytest.approx(limit, rel=0.006)
+
+
+OWN = own_resources()
+
+
+def test_a_limit_holds_on_every_device() -> None:
+    budget = Budget.parse(["latency=50%", "macs=1M"]).on(["pixel-6", "pi"], OWN)
+    assert budget.resources == {"latency@pixel-6", "latency@pi", "macs"}
+    original = {"latency@pixel-6": 10.0, "latency@pi": 30.0, "macs": 5e6}
+    assert budget.resolve(original) == {"latency@pixel-6": 5.0, "latency@pi": 15.0, "macs": 1e6}
+    assert not budget.met_by({"latency@pixel-6": 5.0, "latency@pi": 16.0, "macs": 1.0}, original)
+
+
+def test_a_limit_for_one_device() -> None:
+    texts = ["latency@pi=20ms", "latency@local,threads=2=1.5us", "energy@pi=50%"]
+    budget = Budget.parse(texts).on(["pi", "local,threads=2"], OWN)
+    assert {limit.name: (limit.value, limit.relative) for limit in budget.limits} == {
+        "latency@pi": (20e3, False),
+        "latency@local,threads=2": (1.5, False),
+        "energy@pi": (0.5, True),
+    }
+
+
+def test_a_limit_for_one_device_goes_before_that_for_all() -> None:
+    for texts in (["latency=50%", "latency@pi=80%"], ["latency@pi=80%", "latency=50%"]):
+        budget = Budget.parse(texts).on(["pi", "fast"], OWN)
+        assert {limit.name: limit.value for limit in budget.limits} == {
+            "latency@pi": 0.8,
+            "latency@fast": 0.5,
+        }
+
+
+def test_the_only_device_needs_no_name() -> None:
+    for text in ("latency=50%", "latency@pi=50%"):
+        assert Budget.parse([text]).on(["pi"], OWN).resources == {"latency"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["latency@pixel=50%"], "'pixel', which is no --device"),
+        (["macs@pi=50%"], "macs is the same on all"),
+        (["latency@pi=50%", "latency@pi=1ms"], "latency@pi twice"),
+        (["latency@=50%"], "not a budget"),
+        (["beauty@pi=50%"], "no such resource"),
+    ],
+)
+def test_a_device_that_makes_no_sense(texts: list[str], words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        Budget.parse(texts).on(["pi", "fast"], OWN)
+    assert caught.value.todo
+
+
+def test_energy_of_a_model_is_that_of_all_devices() -> None:
+    own = own_resources(modelled_energy=True)
+    assert Budget.parse(["energy=50%"]).on(["pi", "fast"], own).resources == {"energy"}
+    with pytest.raises(UsageError, match="energy is the same on all"):
+        Budget.parse(["energy@pi=50%"]).on(["pi", "fast"], own)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("latency", ["latency@pi", "latency@fast"]),
+        ("latency@fast", ["latency@fast"]),
+        ("macs", ["macs"]),
+    ],
+)
+def test_names_of_a_resource(text: str, names: list[str]) -> None:
+    assert parse_names(text, ["pi", "fast"], OWN) == names
+
+
+@pytest.mark.parametrize("text", ["speed", "latency@slow", "macs@pi", ""])
+def test_what_is_no_name(text: str) -> None:
+    with pytest.raises(UsageError, match="no such resource"):
+        parse_names(text, ["pi", "fast"], OWN)
+    assert parse_names("latency@pi", ["pi"], OWN) == ["latency"]
+
+
+def test_which_limit_binds() -> None:
+    limits = {"latency@pi": 10.0, "macs": 1e6}
+    assert binding({"latency@pi": 9.0, "macs": 8e5}, limits) == "latency@pi"
+    assert binding({"latency@pi": 9.0, "macs": 2e6}, limits) == "macs"
+    assert binding({}, {}) == ""

@@ -42,11 +42,15 @@ code 75 and names the process that is in its way.
 _JSON = """\
 ## The result as JSON
 
-With `--json`, stdout is one JSON document, the `result` of `job.json`: `platform`, `limits` (in
-microseconds, operations, parameters or bytes), `networks` (the original, the adapted and each
-baseline, with `widths`, predicted `cost` by resource and origin, `measured` latency of the whole
-network on the device, and accuracies), `history` (one point for each iteration), `kept_whole`,
+With `--json`, stdout is one JSON document, the `result` of `job.json`: `platforms` by device,
+`limits` (in microseconds, operations, parameters or bytes), `networks` (the original, the adapted
+and each baseline, with `widths`, predicted `cost` by name and origin, `measured` latencies of the
+whole network by name, and accuracies), `history` (one point for each iteration, with the limit that
+was `binding`), `target` (with --target-accuracy: how the network was chosen), `kept_whole`,
 `kernels_measured`, `examples` and `seconds` by phase. A loss that is not a number is null.
+
+A name is that of a resource, `latency`; of several devices, what each has of its own is
+`latency@LABEL`. See `devices.md`.
 """
 
 _CONFIGURATION = """\

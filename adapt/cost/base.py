@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from adapt.budget import RESOURCES, format_amount
+from adapt.budget import RESOURCES, base, device_of, format_amount
 from adapt.tflite.pairs import Pair
 from lookup_tables.kernel import Kernel
 
@@ -62,13 +62,18 @@ class Amount:
 
 
 class Cost(Mapping[str, Amount]):
-    """What a network needs, by resource; resources in the order of `adapt.budget.RESOURCES`."""
+    """What a network needs, by resource; resources in the order of `adapt.budget.RESOURCES`.
+
+    What it needs on one of several devices is called "latency@pixel-6"; see `adapt.budget`.
+    """
 
     def __init__(self, amounts: Mapping[str, Amount]) -> None:
-        unknown = sorted(set(amounts) - set(RESOURCES))
+        unknown = sorted(name for name in amounts if base(name) not in RESOURCES)
         if unknown:
             raise ValueError(f"not resources: {', '.join(unknown)}")
-        self._amounts = {name: amounts[name] for name in RESOURCES if name in amounts}
+        order = list(RESOURCES)
+        names = sorted(amounts, key=lambda name: (order.index(base(name)), device_of(name)))
+        self._amounts = {name: amounts[name] for name in names}
 
     def __getitem__(self, resource: str) -> Amount:
         return self._amounts[resource]
@@ -107,6 +112,7 @@ class Missing(Exception):
         networks: of a model that interpolates, the networks without a price, as their kernels:
             measuring some kernels of the same families may do for all of them.
         wholes: networks to be timed as a whole, by the widths of their groups.
+        on: what lacks on each of several devices, by what these are called.
     """
 
     def __init__(
@@ -119,6 +125,7 @@ class Missing(Exception):
         energy: Iterable[Kernel] = (),
         networks: Iterable[Sequence[Kernel]] = (),
         wholes: Iterable[Mapping[str, int]] = (),
+        on: Mapping[str, Missing] | None = None,
     ) -> None:
         self.kernels = tuple(dict.fromkeys(kernels))
         self.cold = tuple(dict.fromkeys(cold))
@@ -128,6 +135,7 @@ class Missing(Exception):
         self.networks = tuple(dict.fromkeys(tuple(network) for network in networks))
         unique = dict.fromkeys(tuple(sorted(widths.items())) for widths in wholes)
         self.wholes = tuple(map(dict, unique))
+        self.on = dict(on or {})
         parts = [f"the platform's {name} is not known" for name in self.facts]
         parts += _some(self.kernels, "are not in the table")
         parts += _some(self.cold, "have no time with cold weights in the table")
@@ -138,19 +146,26 @@ class Missing(Exception):
             parts.append(f"{len(self.networks)} networks are not known well enough")
         if self.wholes:
             parts.append(f"{len(self.wholes)} networks have not been timed as a whole")
+        parts += [f"on {device}: {lack}" for device, lack in self.on.items()]
         super().__init__("; ".join(parts))
 
     def __bool__(self) -> bool:
         """Whether anything is missing."""
         return bool(
             self.kernels or self.cold or self.facts or self.pairs or self.energy or self.networks
-            or self.wholes
+            or self.wholes or any(self.on.values())
         )  # fmt: skip
+
+    @property
+    def values(self) -> dict[str, object]:
+        """Everything that is missing: equal for those that lack the same."""
+        return {**vars(self), "on": {device: lack.values for device, lack in self.on.items()}}
 
     @classmethod
     def together(cls, lacks: Iterable[Missing]) -> Missing:
         """All that several questions lack."""
         lacks = list(lacks)
+        devices = dict.fromkeys(device for lack in lacks for device in lack.on)
         return cls(
             (kernel for lack in lacks for kernel in lack.kernels),
             cold=(kernel for lack in lacks for kernel in lack.cold),
@@ -159,6 +174,10 @@ class Missing(Exception):
             energy=(kernel for lack in lacks for kernel in lack.energy),
             networks=(network for lack in lacks for network in lack.networks),
             wholes=(widths for lack in lacks for widths in lack.wholes),
+            on={
+                device: cls.together(lack.on[device] for lack in lacks if device in lack.on)
+                for device in devices
+            },
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from adapt.budget import base, device_of
 from adapt.cost.base import Amount, Cost, CostModel, Missing
 from adapt.errors import UsageError
 from lookup_tables.kernel import Kernel
@@ -69,7 +70,7 @@ def _merged(answers: Iterable[_Answer], count: int) -> list[Cost]:
 def _no_source(resource: str, offered: frozenset[str]) -> UsageError:
     known = ", ".join(sorted(offered)) or "nothing"
     return UsageError(
-        f"no {resource} source for this platform",
+        f"no {base(resource)} source for {device_of(resource) or 'this platform'}",
         f"Nothing here can measure or model {resource}; budgets can limit: {known}."
-        + (" --energy eyeriss models it." if resource == "energy" else ""),
+        + (" --energy eyeriss models it." if base(resource) == "energy" else ""),
     )

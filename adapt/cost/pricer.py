@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from adapt.budget import device_of
 from adapt.cost.base import Amount, Cost, CostModel, Missing, Origin, counted
 from adapt.cost.chain import Chain
 from adapt.network.load import Network
@@ -16,7 +17,7 @@ _COUNTED = frozenset({"params", "size", "memory"})
 
 
 class Wholes(Protocol):
-    """Knows what whole networks took on the device."""
+    """Knows what whole networks took on a device."""
 
     relative: bool
     """Whether latencies count as shares of the original's, measured beside them."""
@@ -29,7 +30,8 @@ class Wholes(Protocol):
 class Pricer:
     """Prices versions of one network in `resources`, by their widths.
 
-    With `wholes`, it also tells what networks cost that were measured as a whole.
+    With `wholes`, it also tells what networks cost that were measured as a whole: by the name of
+    the latency that each of them knows.
     """
 
     def __init__(
@@ -37,11 +39,11 @@ class Pricer:
         network: Network,
         models: Iterable[CostModel],
         resources: Iterable[str],
-        wholes: Wholes | None = None,
+        wholes: Mapping[str, Wholes] | None = None,
     ) -> None:
         """UsageError for a resource that neither the network nor any of `models` knows."""
         self._network = network
-        self._wholes = wholes
+        self._wholes = dict(wholes or {})
         # A price stays what it is, and a search comes back to the same networks again and again.
         self._known: dict[tuple[int, ...], Cost] = {}
         wanted = frozenset(resources)
@@ -67,24 +69,31 @@ class Pricer:
 
     @property
     def measurable(self) -> frozenset[str]:
-        """The resources that `measured` has of the device."""
-        latency = frozenset({"latency"})
-        priced = frozenset() if self._chain is None else self._chain.resources
-        return frozenset() if self._wholes is None else latency & priced
+        """The resources that `measured` has of devices."""
+        priced = frozenset[str]() if self._chain is None else self._chain.resources
+        return priced & self._wholes.keys()
 
     def measured(self, widths: Mapping[str, int]) -> Cost:
-        """`price`, with what the whole network showed on the device in place of sums of kernels.
+        """`price`, with what the whole network showed on devices in place of sums of kernels.
 
         Raises Missing where it was not measured. Where only its share of the original counts,
         latency is that share of the original's price, so that a slower hour changes nothing.
         """
         cost = self.price(widths)
-        if self._wholes is None or not self.measurable:
-            return cost
-        found = self._wholes.latency(widths)
-        if found is None:
-            raise Missing(wholes=[widths])
-        latency, original = found
-        if self._wholes.relative:
-            latency *= self.price({})["latency"].value / original
-        return cost | {"latency": Amount.of(Origin.MEASURED, latency)}
+        lacks: list[Missing] = []
+        for name in sorted(self.measurable):
+            found = self._wholes[name].latency(widths)
+            if found is not None:
+                cost |= {name: Amount.of(Origin.MEASURED, self._comparable(name, *found))}
+                continue
+            lack, device = Missing(wholes=[widths]), device_of(name)
+            lacks.append(Missing(on={device: lack}) if device else lack)
+        if lacks:
+            raise Missing.together(lacks)
+        return cost
+
+    def _comparable(self, name: str, latency: float, original: float) -> float:
+        """A latency, measured beside the original, to be held against limits, us."""
+        if not self._wholes[name].relative:
+            return latency
+        return latency * (self.price({})[name].value / original)

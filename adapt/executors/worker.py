@@ -37,6 +37,8 @@ class Recipe:
     data: Path
     batch: int
     teacher: tuple[float, float] | None
+    optimiser: str
+    augmentation: str
     mixed: bool
     threads: int
 
@@ -100,7 +102,9 @@ def _opened(recipe: Recipe) -> Callable[[Task], Outcome]:
     from adapt.network.groups import find_groups
     from adapt.network.load import file_digest, load_model
     from adapt.network.shrink import read_weights
+    from adapt.training.augmentation import Augmentation
     from adapt.training.finetune import Teacher, Trainer, pin_threads
+    from adapt.training.optimiser import Optimiser
     from adapt.training.stored import open_stored
 
     if file_digest(recipe.model) != recipe.model_sha256:
@@ -110,7 +114,14 @@ def _opened(recipe: Recipe) -> Callable[[Task], Outcome]:
     data = open_stored(recipe.data)
     teacher = Teacher(read_weights(model), *recipe.teacher) if recipe.teacher else None
     elastic = ElasticNetwork(model, find_groups(model), mixed=recipe.mixed)
-    trainer = Trainer(elastic, data, batch=recipe.batch, teacher=teacher)
+    trainer = Trainer(
+        elastic,
+        data,
+        batch=recipe.batch,
+        teacher=teacher,
+        optimiser=Optimiser(recipe.optimiser),
+        augmentation=Augmentation(recipe.augmentation),
+    )
     return lambda task: carry_out(task, trainer, data)
 
 

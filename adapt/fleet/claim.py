@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,7 +27,7 @@ from adapt.fleet.remote import RemoteDevice
 from adapt.fleet.simulated import PREFIX, SimulatedDevice, profile_file
 from adapt.locks import locked
 
-__all__ = ["claimed", "held", "open_link", "over_link", "refuse_unknown"]
+__all__ = ["Claims", "claimed", "held", "open_link", "over_link", "refuse_unknown"]
 
 BOARD_PREFIX = "tcp:"
 
@@ -48,13 +48,32 @@ def claimed(
     `benchmark` that program measures, and no agent is started. Raises UsageError for a name that is
     not known, Busy where somebody else holds the device, DeviceError where it cannot be opened.
     """
-    name, connect = _way_to(name, home, agent_python, benchmark)
-    with held(name, home):
-        device = connect() if name == "local" else ReconnectingDevice(name, connect, _say)
-        try:
-            yield device
-        finally:
-            device.close()
+    with ExitStack() as stack:
+        yield Claims(home, stack).device(name, agent_python, benchmark)
+
+
+class Claims:
+    """Devices by name, all of them this process's alone until `stack` is closed."""
+
+    def __init__(self, home: Path, stack: ExitStack) -> None:
+        self._home, self._stack = home, stack
+        self._held: set[str] = set()
+        self._open: dict[tuple[str, Path | None, Benchmark | None], Device] = {}
+
+    def device(
+        self, name: str, agent_python: Path | None = None, benchmark: Benchmark | None = None
+    ) -> Device:
+        """As of `claimed`; the same one again for those that ask for the same."""
+        name, connect = _way_to(name, self._home, agent_python, benchmark)
+        if name not in self._held:
+            self._stack.enter_context(held(name, self._home))
+            self._held.add(name)
+        way = (name, agent_python, benchmark)
+        if way not in self._open:
+            device = connect() if name == "local" else ReconnectingDevice(name, connect, _say)
+            self._stack.callback(device.close)
+            self._open[way] = device
+        return self._open[way]
 
 
 def held(name: str, home: Path) -> AbstractContextManager[None]:

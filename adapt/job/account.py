@@ -31,8 +31,12 @@ class Ledger:
         self._networks_measured = 0
 
     def resume(self, earlier: Account) -> None:
-        """Count from what earlier sittings had spent by their last step."""
-        self._earlier = earlier
+        """Count from what earlier sittings had spent by their last step.
+
+        Of several journals, that which was written last says the most.
+        """
+        if sum(earlier.seconds.values()) >= sum(self._earlier.seconds.values()):
+            self._earlier = earlier
 
     def measured(self, kernels: int = 0, networks: int = 0) -> None:
         """So many kernels more were measured, and networks timed whole."""

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from adapt.cost.base import Cost
 from adapt.job.files import write_file, write_model
 from adapt.job.result import Measured, NetworkResult
 from adapt.job.sitting import Sitting
+from adapt.job.track import Final
 from adapt.methods.base import Phase, State, full_keep, priced
 from adapt.training.evaluate import tflite_accuracy
 from adapt.training.finetune import Checkpoint
 
-__all__ = ["Final", "compare"]
+__all__ = ["compare"]
 
 _ORIGINAL = "original"
-
-
-@dataclass(frozen=True)
-class Final:
-    """Where a method ended."""
-
-    state: State
-    checkpoint: Checkpoint
 
 
 def compare(sitting: Sitting, finals: Mapping[str, Final]) -> list[NetworkResult]:
@@ -37,7 +29,7 @@ def compare(sitting: Sitting, finals: Mapping[str, Final]) -> list[NetworkResult
     )
     everyone = {_ORIGINAL: Final(start, Checkpoint(sitting.network.weights)), **finals}
     files = {name: _export(sitting, name, final) for name, final in everyone.items()}
-    wholes = sitting.yardstick.whole(list(files.values()))
+    wholes = sitting.devices.whole(list(files.values()))
     costs = sitting.costs_now([final.state.widths for final in everyone.values()])
     sitting.listener.notify("scoring on the test split")
     return [
@@ -64,7 +56,7 @@ def _result(
     final: Final,
     cost: Cost,
     content: bytes,
-    measured: Measured | None,
+    measured: dict[str, Measured],
 ) -> NetworkResult:
     weights = final.checkpoint.weights
     score = sitting.trainer.score(weights, sitting.data.test)

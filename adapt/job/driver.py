@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from adapt.budget import Budget
 from adapt.errors import (
     AdaptError,
     BudgetUnreachable,
@@ -19,18 +18,19 @@ from adapt.errors import (
     WorkerError,
 )
 from adapt.job.account import Ledger
-from adapt.job.comparison import Final, compare
-from adapt.job.files import DiskError, disk_errors, write_model
+from adapt.job.comparison import compare
+from adapt.job.devices import open_devices
+from adapt.job.files import DiskError, disk_errors
 from adapt.job.folder import JobFolder
-from adapt.job.journal import Step
 from adapt.job.listener import Listener
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult
 from adapt.job.sitting import Sitting
-from adapt.job.yardstick import open_yardstick
+from adapt.job.target import Found, LeastCost, save_family
+from adapt.job.track import Final, Track
 from adapt.locks import locked
 from adapt.methods import METHODS
-from adapt.methods.base import Bench, Method, Phase, Settings, State
+from adapt.methods.base import Bench, Settings, State
 from adapt.network.load import file_digest
 from adapt.training.finetune import Checkpoint, pin_threads
 
@@ -60,10 +60,10 @@ def execute(
             _check_model(request)
         pin_threads(request.threads)
         ledger = Ledger()
-        yardstick = stack.enter_context(
-            open_yardstick(folder, home=home, tables=tables, listener=listener, ledger=ledger)
+        devices = stack.enter_context(
+            open_devices(folder, home=home, tables=tables, listener=listener, ledger=ledger)
         )
-        sitting = Sitting.open(folder, yardstick, listener, ledger)
+        sitting = Sitting.open(folder, devices, listener, ledger)
         stack.callback(sitting.executor.close)
         listener.began(folder.path)
         return _carry_out(sitting)
@@ -113,25 +113,19 @@ def _check_model(request: JobRequest) -> None:
 
 def _carry_out(sitting: Sitting) -> JobResult:
     """All tracks to their end, then the results."""
-    request, ledger = sitting.request, sitting.ledger
-    adapted = _drive(sitting, "", METHODS[request.method], request.settings)
-    limits = adapted.state.limits
-    finals = {"adapted": adapted}
-    for name in request.compare:
-        # As many steps as the adapted network had, short and long together.
-        settings = request.settings.model_copy(update={"long_steps": adapted.state.steps_trained})
-        finals[name] = _drive(sitting, name, METHODS[name], settings, limits)
-    with ledger.timed("results"):
+    adapted, found = _adapted(sitting)
+    finals = {"adapted": adapted, **_baselines(sitting, adapted, found)}
+    with sitting.ledger.timed("results"):
         networks = compare(sitting, finals)
     kept_whole = sitting.network.groups.kept_whole
-    data = sitting.data
-    account = ledger.account
+    data, account = sitting.data, sitting.ledger.account
     result = JobResult(
-        platform=sitting.yardstick.platform,
-        told_by=dict(sitting.yardstick.told_by),
-        limits=limits,
+        platforms=sitting.devices.platforms,
+        told_by=sitting.devices.told_by,
+        limits=found.limits,
+        target=found.target,
         networks=networks,
-        history=adapted.state.history,
+        history=found.history,
         kept_whole=[f"{kept.layer} ({kept.kind}): {kept.reason}" for kept in kept_whole],
         kernels_measured=account.kernels_measured,
         examples={
@@ -145,60 +139,45 @@ def _carry_out(sitting: Sitting) -> JobResult:
     return result
 
 
-def _drive(
+def _adapted(sitting: Sitting) -> tuple[Final, Found]:
+    """The network that was asked for, and how it was found."""
+    request = sitting.request
+    if request.target_accuracy is not None:
+        return LeastCost(sitting).find()
+    track = _track(sitting, "", request.method, request.settings, save_family)
+    final = track.run()
+    return final, Found(final.state.limits, final.state.history)
+
+
+def _baselines(sitting: Sitting, adapted: Final, found: Found) -> dict[str, Final]:
+    """The networks to compare with: at the same limits, after as many steps."""
+    request, limits = sitting.request, dict(found.limits)
+    if found.target is not None:
+        cost = sitting.priced(partial(sitting.pricer.price, adapted.state.widths))
+        limits |= {name: cost[name].value for name in found.target.minimised}
+    # As many steps as the adapted network had, short and long together.
+    settings = request.settings.model_copy(update={"long_steps": adapted.state.steps_trained})
+    return {
+        name: _track(sitting, name, name, settings, limits=limits).run() for name in request.compare
+    }
+
+
+def _track(
     sitting: Sitting,
-    track: str,
-    method: Method,
+    name: str,
+    method_name: str,
     settings: Settings,
+    grown: Callable[[Sitting, State, Checkpoint], None] | None = None,
     limits: Mapping[str, float] | None = None,
-) -> Final:
-    """One method from its last journalled step to its end; `limits` are those of the budget."""
-    bench = _bench(sitting, settings.settled(method.defaults))
-    journal = sitting.folder.journal(track)
-    last = journal.last()
-    if last is None:
-        original = sitting.priced(partial(bench.pricer.price, {}))
-        if limits is None:
-            budget = Budget.parse(sitting.request.budget)
-            limits = budget.resolve(original.values_by_resource)
-        state = sitting.priced(partial(method.start, bench, limits, original))
-        checkpoint = Checkpoint(sitting.network.weights)
-        number = 0
-        journal.append(Step(number, state, checkpoint, sitting.ledger.account))
-    else:
-        number, state, checkpoint = last.number, last.state, last.checkpoint
-        sitting.ledger.resume(last.account)
-    sitting.listener.advanced(track, state)
-    while state.phase is not Phase.DONE:
-        previous = state
-        with sitting.ledger.timed(f"{track} {state.phase}".strip()):
-            state, checkpoint = sitting.priced(partial(method.step, bench, state, checkpoint))
-        number += 1
-        if not track and len(state.history) > len(previous.history):
-            _save_family(sitting, state, checkpoint)
-        journal.append(Step(number, state, checkpoint, sitting.ledger.account))
-        sitting.listener.advanced(track, state)
-    return Final(state, checkpoint)
+) -> Track:
+    """The track of a method that goes from the original to `limits`, else those of the budget."""
+    method = METHODS[method_name]
 
+    def first(bench: Bench) -> tuple[State, Checkpoint]:
+        original = bench.pricer.price({})
+        values = original.values_by_resource
+        goal = sitting.request.limits.resolve(values) if limits is None else limits
+        return method.start(bench, goal, original), Checkpoint(sitting.network.weights)
 
-def _bench(sitting: Sitting, settings: Settings) -> Bench:
-    return Bench(
-        network=sitting.network,
-        data=sitting.data,
-        trainer=sitting.trainer,
-        executor=sitting.executor,
-        importance=sitting.importance,
-        activations=sitting.activations,
-        pricer=sitting.pricer,
-        settings=settings,
-        seed=sitting.request.seed,
-        notify=sitting.listener.notify,
-    )
-
-
-def _save_family(sitting: Sitting, state: State, checkpoint: Checkpoint) -> None:
-    """The network of the last iteration, beside those before it."""
-    point = state.history[-1]
-    path = sitting.folder.path / "family" / f"iteration-{point.number:02d}.keras"
-    path.parent.mkdir(exist_ok=True)
-    write_model(path, sitting.network.shrunk(point.keep, checkpoint.weights))
+    told = None if grown is None else partial(grown, sitting)
+    return Track(sitting, name, method, settings.settled(method.defaults), first, told)

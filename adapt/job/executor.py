@@ -42,6 +42,8 @@ def open_executor(request: JobRequest, trainer: Trainer, data: Data, folder: Pat
         data=folder.absolute(),
         batch=settings.batch,
         teacher=(settings.distillation, settings.temperature) if settings.distillation else None,
+        optimiser=settings.optimiser,
+        augmentation=settings.augmentation,
         mixed=request.mixed_precision,
         threads=request.threads,
     )

@@ -3,7 +3,9 @@
     job.json             the request, what the first sitting found and, at the end, the result
     journal/0003.json    the state after step 3; it exists only when step 3 is complete
     journal/0003.npz     the weights and moments that belong to it (the last two steps')
-    prices.jsonl         interpolated times that choices rest on
+    journal/points/      with --target-accuracy, each network of the family and its weights
+    journal/trial-03/    the long fine-tune of that of iteration 3
+    prices.jsonl         interpolated times that choices rest on; prices-2.jsonl of a second device
     data/                examples of a job that goes on, where memory does not hold them
     family/              the best network of each iteration
     adapted.keras, adapted.tflite, original.tflite, report.html
@@ -31,7 +33,7 @@ from adapt.job.result import JobResult
 __all__ = ["Conditions", "JobFolder", "write_file"]
 
 # Raised with every change that an older program could not read.
-_FORMAT = 1
+_FORMAT = 2
 
 # More jobs of one network than anybody keeps in one folder.
 _MAX_NUMBER = 100_000
@@ -40,13 +42,13 @@ _MAX_NUMBER = 100_000
 class Conditions(BaseModel):
     """What the first sitting found, and every other must find again for the result to be the same.
 
-    `data_sha256` is the digest of all examples, `platform` what the device says it is.
+    `data_sha256` is the digest of all examples, `platforms` what each device says it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data_sha256: str
-    platform: str
+    platforms: dict[str, str]
 
 
 class _JobFile(BaseModel):
@@ -143,12 +145,13 @@ class JobFolder:
                 f"the data {content.request.data} {changed}",
                 "Put it back as it was, or start a new job with `adapt run`.",
             )
-        if content.conditions.platform != conditions.platform:
-            raise InputError(
-                f"the device {content.request.device} {changed}: it was"
-                f" {content.conditions.platform}, it is {conditions.platform}",
-                "Times of two platforms do not compare: start a new job with `adapt run`.",
-            )
+        for label, before in content.conditions.platforms.items():
+            now = conditions.platforms.get(label, "gone")
+            if now != before:
+                raise InputError(
+                    f"the device {label} {changed}: it was {before}, it is {now}",
+                    "Times of two platforms do not compare: start a new job with `adapt run`.",
+                )
 
     def finish(self, result: JobResult) -> None:
         """Write the result down."""
@@ -158,8 +161,8 @@ class JobFolder:
     def discard(self) -> None:
         """Remove a job that has not begun, and its folder where nothing else is in it."""
         shutil.rmtree(self.data, ignore_errors=True)
-        for name in ("job.json", "lock", "prices.jsonl"):
-            (self.path / name).unlink(missing_ok=True)
+        for file in (*self.path.glob("prices*.jsonl"), self.path / "job.json", self.path / "lock"):
+            file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
@@ -168,13 +171,14 @@ class JobFolder:
         """Where examples are that do not fit into memory, or that workers read."""
         return self.path / "data"
 
-    def prices(self) -> PriceFile:
-        """The interpolated times that networks were priced with."""
-        return PriceFile(self.path / "prices.jsonl")
+    def prices(self, number: int = 1) -> PriceFile:
+        """The interpolated times that networks were priced with, on device `number`, from 1."""
+        return PriceFile(self.path / (f"prices-{number}.jsonl" if number > 1 else "prices.jsonl"))
 
-    def journal(self, track: str = "") -> Journal:
-        """The journal of the job, or of the baseline called `track`."""
-        return Journal(self.path / "journal" / track if track else self.path / "journal")
+    def journal(self, track: str = "", *, complete: bool = False) -> Journal:
+        """The journal of the job, or of that part of it which is called `track`."""
+        path = self.path / "journal"
+        return Journal(path / track if track else path, complete=complete)
 
     def _write(self, content: _JobFile) -> None:
         write_file(self.path / "job.json", to_json(content))

@@ -59,10 +59,10 @@ class Step:
 
 
 class Journal:
-    """The steps of one method, in a folder."""
+    """The steps of one method, in a folder; `complete` with the checkpoints of all of them."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, complete: bool = False) -> None:
+        self._path, self._complete = path, complete
 
     def append(self, step: Step) -> None:
         """Write `step` down; it counts once its state file stands."""
@@ -72,7 +72,7 @@ class Journal:
         write_file(self._checkpoint_file(step.number), arrays.getbuffer())
         entry = _Entry(step=step.checkpoint.step, state=step.state, account=step.account)
         write_file(self._state_file(step.number), to_json(entry))
-        for number in self.numbers():
+        for number in [] if self._complete else self.numbers():
             if number <= step.number - _CHECKPOINTS_KEPT:
                 self._checkpoint_file(number).unlink(missing_ok=True)
 
@@ -81,12 +81,21 @@ class Journal:
         numbers = self.numbers()
         for number in reversed(numbers):
             try:
-                return self._read(number)
+                return self._stored(number)
             except _UNREADABLE:
                 continue  # A disk that lost the last step leaves the one before.
         if numbers:
             raise InputError(f"no step in {self._path} can be read", "Start the job anew.")
         return None
+
+    def read(self, number: int) -> Step:
+        """Step `number`, whose checkpoint was kept; InputError where it cannot be read."""
+        try:
+            return self._stored(number)
+        except _UNREADABLE as error:
+            raise InputError(
+                f"step {number} in {self._path} cannot be read", "Start the job anew."
+            ) from error
 
     def numbers(self) -> list[int]:
         """Numbers of the steps whose state file stands, ascending."""
@@ -95,7 +104,7 @@ class Journal:
         matches = (_ENTRY.fullmatch(entry.name) for entry in self._path.iterdir())
         return sorted(int(match[1]) for match in matches if match)
 
-    def _read(self, number: int) -> Step:
+    def _stored(self, number: int) -> Step:
         entry = _Entry.model_validate_json(self._state_file(number).read_bytes())
         checkpoint = _read_checkpoint(self._checkpoint_file(number), entry.step)
         return Step(number, entry.state, checkpoint, entry.account)

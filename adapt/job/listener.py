@@ -21,8 +21,12 @@ class Listener(Protocol):
         """One line about what goes on now."""
         ...
 
-    def measuring(self, done: int, total: int) -> None:
-        """So many of the kernels to be measured are."""
+    def say(self, line: str) -> None:
+        """One line about what has been found."""
+        ...
+
+    def measuring(self, done: int, total: int, device: str) -> None:
+        """So many of the kernels to be measured on `device` are."""
         ...
 
     def advanced(self, track: str, state: State) -> None:

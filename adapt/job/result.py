@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adapt.methods.base import CostRecord, Iteration
 
-__all__ = ["JobResult", "Measured", "NetworkResult"]
+__all__ = ["JobResult", "Measured", "NetworkResult", "TargetResult"]
 
 
 class Measured(BaseModel):
@@ -27,8 +27,9 @@ class Measured(BaseModel):
 class NetworkResult(BaseModel):
     """One network of the comparison: the original, the adapted one or a baseline.
 
-    `cost` is predicted (from tables, models and counts); `measured` is None where no device was
-    asked; `tflite_accuracy` is that of the int8 file on the
+    `cost` is predicted (from tables, models and counts); `measured` is by the name of the latency,
+    "latency" or of several devices "latency@LABEL", without those of which no device was asked;
+    `tflite_accuracy` is that of the int8 file on the
     test split, where there is one.
     """
 
@@ -37,7 +38,7 @@ class NetworkResult(BaseModel):
     name: str
     widths: dict[str, int]
     cost: CostRecord
-    measured: Measured | None
+    measured: dict[str, Measured]
     holdout_accuracy: float
     test_accuracy: float
     test_loss: float
@@ -45,18 +46,35 @@ class NetworkResult(BaseModel):
     steps_trained: int
 
 
-class JobResult(BaseModel):
-    """The end of a job.
+class TargetResult(BaseModel):
+    """How the cheapest network was chosen that keeps `accuracy` on the held-out examples.
 
-    `seconds` says where the time went, by phase, over all sittings; `told_by` what told a resource
-    that neither the device nor counting did, for people.
+    `minimised` names what was to be as little as possible; `judged` are the accuracies of networks
+    that were fine-tuned to their end, by iteration, and `iteration` is that of the chosen one.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    platform: str
+    accuracy: float
+    minimised: list[str]
+    iteration: int
+    judged: dict[int, float]
+
+
+class JobResult(BaseModel):
+    """The end of a job.
+
+    `platforms` are what the devices said they were, by label. `seconds` says where the time went,
+    by phase, over all sittings; `told_by` what told a resource that neither a device nor counting
+    did, for people.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    platforms: dict[str, str]
     told_by: dict[str, str] = {}
     limits: dict[str, float]
+    target: TargetResult | None = None
     networks: list[NetworkResult]
     history: list[Iteration]
     kept_whole: list[str]
@@ -65,9 +83,23 @@ class JobResult(BaseModel):
     seconds: dict[str, float]
 
     @property
-    def is_measured(self) -> bool:
-        """Whether a device timed the networks."""
-        return all(network.measured is not None for network in self.networks)
+    def timed(self) -> list[str]:
+        """The names of the latencies that devices measured, of all networks."""
+        first, *others = self.networks
+        return [name for name in first.measured if all(name in each.measured for each in others)]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of what was limited or minimised."""
+        minimised = [] if self.target is None else self.target.minimised
+        return list(dict.fromkeys([*minimised, *self.limits]))
+
+    @property
+    def platform(self) -> str:
+        """The platforms, for people; of several each with the label of its device."""
+        if len(self.platforms) == 1:
+            return next(iter(self.platforms.values()))
+        return "; ".join(f"{label}: {platform}" for label, platform in self.platforms.items())
 
     def network(self, name: str) -> NetworkResult:
         """The network called `name`; KeyError if there is none."""

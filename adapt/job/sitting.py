@@ -10,18 +10,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from adapt.budget import Budget
 from adapt.cost.base import Cost, Missing
 from adapt.cost.pricer import Pricer
 from adapt.errors import DeviceError
 from adapt.executors.base import Executor
 from adapt.job.account import Ledger
+from adapt.job.devices import Devices
 from adapt.job.executor import open_executor, room_for
 from adapt.job.folder import Conditions, JobFolder
 from adapt.job.listener import Listener
 from adapt.job.request import JobRequest
-from adapt.job.wholes import WholeNetworks
-from adapt.job.yardstick import Yardstick
+from adapt.job.wholes import VersionFiles, WholeNetworks
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.load import Network, load_model
 from adapt.training.activations import Activations
@@ -41,16 +40,16 @@ _PATIENCE = 10
 # Inputs that calibrate an int8 network; a few hundred settle the ranges.
 _CALIBRATION_EXAMPLES = 200
 
-# Resources that every result states, budgeted or not.
-_REPORTED = ("latency", "macs", "params", "size", "memory")
+# Resources that every result states, budgeted or not, beside all latencies.
+_REPORTED = ("macs", "params", "size", "memory")
 
 
 @dataclass(frozen=True)
 class Sitting:
     """What one sitting of a job works with.
 
-    `pricer` prices what the budget limits, by what `yardstick` tells, and whole networks by what
-    `wholes` does, where they can be measured.
+    `pricer` prices what the budget limits, by what `devices` tell, and whole networks by what
+    `wholes` does, by device, of those that can measure them.
     """
 
     folder: JobFolder
@@ -61,19 +60,19 @@ class Sitting:
     executor: Executor
     importance: Importance
     activations: Activations
-    wholes: WholeNetworks | None
-    yardstick: Yardstick
+    wholes: Mapping[str, WholeNetworks]
+    devices: Devices
     pricer: Pricer
     listener: Listener
     ledger: Ledger
 
     @classmethod
     def open(
-        cls, folder: JobFolder, yardstick: Yardstick, listener: Listener, ledger: Ledger
+        cls, folder: JobFolder, devices: Devices, listener: Listener, ledger: Ledger
     ) -> Sitting:
         """Read the network and the data.
 
-        Raises InputError where any of them, or the yardstick, is not what earlier sittings found.
+        Raises InputError where any of them, or a device, is not what earlier sittings found.
         """
         request = folder.request
         listener.notify(f"reading {request.model} and {request.data}")
@@ -84,19 +83,26 @@ class Sitting:
             data = _read_data(request, shape, outputs, room)
             samples = calibration(data) if request.quantize == "int8" else None
             network = Network(model, quantized_samples=samples)
-            budget = Budget.parse(request.budget)
-            relative = any(each.relative for each in budget.limits if each.resource == "latency")
-            versions = WholeNetworks(yardstick, network, relative)
-            wholes = versions if versions.fit else None  # Without them, prices alone decide.
-            pricer = Pricer(network, yardstick.models, budget.resources, wholes)
+            wholes = _wholes(network, request, devices)
+            # Of what is only to be as little as possible, prices tell enough.
+            limited = request.limits.resources
+            timed = {devices.latency(label): each for label, each in wholes.items()}
+            named = {name: each for name, each in timed.items() if name in limited}
+            pricer = Pricer(network, devices.models, request.priced, named)
             elastic = ElasticNetwork(model, network.groups, mixed=request.mixed_precision)
             activations = Activations(elastic, network.groups, data)
-            teacher = _teacher(request, network)
-            batch, alone = request.settings.batch, request.executor == "here"
-            strategy = strategy_here() if alone else None
-            trainer = Trainer(elastic, data, batch=batch, teacher=teacher, strategy=strategy)
+            settings = request.settings
+            trainer = Trainer(
+                elastic,
+                data,
+                batch=settings.batch,
+                teacher=_teacher(request, network),
+                optimiser=settings.optimiser,
+                augmentation=settings.augmentation,
+                strategy=strategy_here() if request.executor == "here" else None,
+            )
             executor = open_executor(request, trainer, data, folder.data)
-        folder.check(Conditions(data_sha256=data.digest, platform=yardstick.platform))
+        folder.check(Conditions(data_sha256=data.digest, platforms=devices.platforms))
         return cls(
             folder=folder,
             request=request,
@@ -107,7 +113,7 @@ class Sitting:
             importance=Importance(elastic, network.groups, data, activations),
             activations=activations,
             wholes=wholes,
-            yardstick=yardstick,
+            devices=devices,
             pricer=pricer,
             listener=listener,
             ledger=ledger,
@@ -124,12 +130,12 @@ class Sitting:
             try:
                 return question()
             except Missing as lack:
-                times = times + 1 if vars(lack) == before else 0
-                before = vars(lack)
+                times = times + 1 if lack.values == before else 0
+                before = lack.values
                 if times == _PATIENCE:
+                    devices = " and ".join(self.devices.lacking(lack))
                     raise DeviceError(
-                        f"{self.yardstick.platform} cannot tell a price, however often it is"
-                        f" measured: {lack}",
+                        f"{devices} cannot tell a price, however often it is measured: {lack}",
                         "Quieten the device, then go on; or measure every kernel (--exact).",
                     ) from None
                 self._measure(lack)
@@ -137,20 +143,32 @@ class Sitting:
     def costs_now(self, versions: Sequence[Mapping[str, int]]) -> list[Cost]:
         """What networks of these widths need of every reported resource, as things are now."""
         kernels = [kernel for widths in versions for kernel in self.network.kernels(widths)]
-        models = self.yardstick.models_now(kernels)
-        limited = Budget.parse(self.request.budget).resources
-        reported = {*_REPORTED, *limited, *self.yardstick.told_by}
+        models = self.devices.models_now(kernels)
+        latencies = self.request.names("latency").values()
+        reported = {*latencies, *_REPORTED, *self.request.priced, *self.devices.told_by}
         reporter = Pricer(self.network, models, reported)
         return [self.priced(partial(reporter.price, widths)) for widths in versions]
 
     def _measure(self, lack: Missing) -> None:
-        if self.wholes is None or not lack.wholes:
-            self.yardstick.measure(lack)
-            return
-        # What else lacks is asked for again.
-        with self.ledger.timed("measuring"):
-            self.wholes.measure(lack.wholes)
-        self.ledger.measured(networks=len(lack.wholes))
+        for label, part in self.devices.lacking(lack).items():
+            if label not in self.wholes or not part.wholes:
+                self.devices.yardsticks[label].measure(part)
+                continue
+            # What else lacks is asked for again.
+            with self.ledger.timed("measuring"):
+                self.wholes[label].measure(part.wholes)
+            self.ledger.measured(networks=len(part.wholes))
+
+
+def _wholes(network: Network, request: JobRequest, devices: Devices) -> dict[str, WholeNetworks]:
+    """Whole networks by device; without them, as where two do not fit, prices alone decide."""
+    relative = {limit.name for limit in request.limits.limits if limit.relative}
+    files = VersionFiles(network)
+    wholes = {
+        label: WholeNetworks(yardstick, files, devices.latency(label) in relative)
+        for label, yardstick in devices.yardsticks.items()
+    }
+    return {label: each for label, each in wholes.items() if each.fit}
 
 
 def _teacher(request: JobRequest, network: Network) -> Teacher | None:

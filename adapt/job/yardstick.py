@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
-from adapt.budget import Budget
 from adapt.cost.base import CostModel, Missing
 from adapt.cost.counts import MacCount
 from adapt.cost.energy import TableEnergy
 from adapt.cost.eyeriss.model import EyerissCost
 from adapt.cost.offline import EYERISS, ON_EYERISS, on_eyeriss
-from adapt.cost.table import TableLatency, open_table, table_errors
+from adapt.cost.table import TableLatency, table_errors
 from adapt.errors import Busy, DeviceError, TableError
-from adapt.fleet.benchmark import BACKEND, Benchmark
-from adapt.fleet.claim import claimed
+from adapt.fleet.choice import DeviceChoice
 from adapt.fleet.cores import on_cores
 from adapt.fleet.device import Device, MeasureOptions
 from adapt.job.account import Ledger
-from adapt.job.folder import JobFolder
 from adapt.job.listener import Listener
+from adapt.job.prices import PriceFile
 from adapt.job.request import JobRequest
 from adapt.job.result import Measured
 from adapt.refresh import Refreshed, fill, measure_missing, measure_networks
 from lookup_tables.kernel import Kernel
 from lookup_tables.store import Store
 
-__all__ = ["OnDevice", "OnEyeriss", "Yardstick", "open_yardstick"]
+__all__ = ["OnDevice", "OnEyeriss", "Yardstick"]
 
 # Within this share the latency of a network must be known, nine times in ten, while a job searches;
 # an iteration tightens its constraint by a few percent.
@@ -44,7 +41,7 @@ _FILL_UNTIL = 0.025
 
 
 class Yardstick(Protocol):
-    """What a job goes by.
+    """What a job goes by, of one device.
 
     Attributes:
         platform: for people, and to know again.
@@ -81,41 +78,6 @@ class Yardstick(Protocol):
     def close(self) -> None:
         """The job needs no more prices."""
         ...
-
-
-@contextmanager
-def open_yardstick(
-    folder: JobFolder, *, home: Path, tables: Path, listener: Listener, ledger: Ledger
-) -> Iterator[Yardstick]:
-    """What the job in `folder` asks to go by; a device is this job's alone meanwhile.
-
-    `home` holds the locks, `tables` is the table file.
-    """
-    request = folder.request
-    if request.device == EYERISS:
-        yield OnEyeriss()
-        return
-    with (
-        claimed(
-            request.device,
-            home=home,
-            agent_python=request.agent_python,
-            benchmark=_benchmark(request),
-        ) as device,
-        open_table(tables) as store,
-    ):
-        yardstick = OnDevice(folder, store, device, listener, ledger)
-        try:
-            yield yardstick
-        finally:
-            yardstick.close()
-
-
-def _benchmark(request: JobRequest) -> Benchmark | None:
-    """The program that measures in the agent's place; None for the agent."""
-    if request.backend != BACKEND:
-        return None
-    return Benchmark.open(request.binary, request.binary_flags)
 
 
 class OnEyeriss:
@@ -158,35 +120,36 @@ class OnDevice:
 
     def __init__(
         self,
-        folder: JobFolder,
+        request: JobRequest,
+        choice: DeviceChoice,
+        prices: PriceFile,
         store: Store,
         device: Device,
         listener: Listener,
         ledger: Ledger,
     ) -> None:
-        """Asks the device who it is."""
-        self._request: JobRequest = folder.request
+        """Asks `device`, which is that of `choice`, who it is; `prices` are those kept of it."""
+        self._request, self._choice = request, choice
         self._store, self._device = store, device
         self._listener, self._ledger = listener, ledger
         self._options = on_cores(
             MeasureOptions(
-                backend=self._request.backend,
-                threads=self._request.device_threads,
-                core_mask=self._request.core_mask,
+                backend=choice.backend,
+                threads=choice.threads,
+                core_mask=choice.core_mask,
             ),
-            self._request.cores,
+            choice.cores,
             device,
         )
         options = self._options
         self._platform = device.platform(options.backend, options.threads, options.core_mask)
         self.platform = str(self._platform)
-        limited = Budget.parse(self._request.budget).resources
-        modelled = self._request.energy == EYERISS and "energy" in limited
+        modelled = request.energy == EYERISS and "energy" in request.priced
         self.told_by: Mapping[str, str] = {"energy": ON_EYERISS} if modelled else {}
         table = (
             TableLatency(store, self._platform)
-            if self._request.exact
-            else TableLatency(store, self._platform, max_error=_MAX_ERROR, kept=folder.prices())
+            if request.exact
+            else TableLatency(store, self._platform, max_error=_MAX_ERROR, kept=prices)
         )
         self._tables = [table]
         self.models = self._cost_models(table)
@@ -208,7 +171,7 @@ class OnDevice:
 
     def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
         """Time whole networks in turns."""
-        self._listener.notify("timing the whole networks on the device")
+        self._listener.notify(f"timing whole networks on {self._choice.label}")
         latencies = measure_networks(self._store, self._device, contents, options=self._options)
         return [Measured(**vars(latency)) for latency in latencies]
 
@@ -278,10 +241,13 @@ class OnDevice:
                 self._device,
                 lack,
                 options=self._options,
-                on_progress=self._listener.measuring,
+                on_progress=self._told,
             )
         self._ledger.measured(len(refreshed.measured))
         return refreshed
+
+    def _told(self, done: int, total: int) -> None:
+        self._listener.measuring(done, total, self._choice.label)
 
     def _filled(self, lack: Missing) -> Refreshed:
         """Measure what makes the networks' latencies known well enough."""
@@ -291,7 +257,7 @@ class OnDevice:
             lack.networks,
             max_error=_FILL_UNTIL,
             options=self._options,
-            on_progress=self._listener.measuring,
+            on_progress=self._told,
         )
         refreshed = filled.refreshed
         self._ledger.measured(len(refreshed.measured))

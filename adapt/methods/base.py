@@ -16,19 +16,21 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapt.budget import format_amount, within
+from adapt.budget import binding, format_amount, within
 from adapt.cost.base import Amount, Cost, Origin
 from adapt.cost.pricer import Pricer
 from adapt.errors import BudgetUnreachable
 from adapt.executors.base import Examples, Executor, Task, deciding
-from adapt.methods.widths import levels
+from adapt.methods.widths import label, levels
 from adapt.network import shrink
 from adapt.network.load import Network
 from adapt.training.activations import Activations
+from adapt.training.augmentation import Augmentation
 from adapt.training.compensation import compensated
 from adapt.training.data import Data, Split
 from adapt.training.finetune import Checkpoint, Schedule, Trainer, derive_seed
 from adapt.training.importance import Importance, Rule
+from adapt.training.optimiser import Optimiser
 
 __all__ = [
     "Bench",
@@ -52,9 +54,6 @@ __all__ = [
 # Steps of the long fine-tune between two journal entries: what a kill can cost.
 _STEPS_PER_ENTRY = 100
 
-# Groups that are named where a proposal narrows several at once.
-_NAMED = 2
-
 
 class Settings(BaseModel):
     """What a user may turn; the defaults need no turning.
@@ -65,24 +64,27 @@ class Settings(BaseModel):
     0.96-0.98). `finalists` are the proposals of an iteration that are fine-tuned, of which the best
     is for `settling_steps` more. With `compensate`, filters that stay stand in for those that go.
     `distillation` is the share of the loss that is about the original network's outputs, softened
-    by `temperature`. None is for what the method finds best; see `settled`.
+    by `temperature`. `optimiser` and `augmentation` are those of all fine-tuning. None is for what
+    the method finds best; see `settled`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch: int = Field(default=128, ge=1, le=4096)
     short_steps: int = Field(default=30, ge=0, le=100_000)
-    short_rate: float = Field(default=0.001, gt=0, le=10)
+    short_rate: float = Field(default=0.003, gt=0, le=10)
     long_steps: int = Field(default=600, ge=0, le=10_000_000)
     long_rate: float = Field(default=0.003, gt=0, le=10)
     first_step: float | None = Field(default=None, gt=0, le=1)
     decay: float = Field(default=0.96, gt=0, le=1)
-    finalists: int = Field(default=3, ge=1, le=100)
-    settling_steps: int = Field(default=100, ge=0, le=100_000)
+    finalists: int = Field(default=2, ge=1, le=100)
+    settling_steps: int = Field(default=120, ge=0, le=100_000)
     importance: Rule | None = None
     compensate: bool | None = None
     distillation: float = Field(default=0.7, ge=0, le=1)
     temperature: float = Field(default=3.0, ge=1, le=100)
+    optimiser: Optimiser = Optimiser.ADAM
+    augmentation: Augmentation = Augmentation.NONE
 
     def settled(self, defaults: Mapping[str, Any]) -> Settings:
         """These settings with `defaults`, those of a method, where they are None."""
@@ -127,7 +129,8 @@ class Iteration(BaseModel):
     """One point of the family: the best network of an iteration. Iteration 0 is the original.
 
     `group` says what was narrowed; `measured` is the cost as the whole network showed it on the
-    device, where it was measured during the search.
+    device, where it was measured during the search. `binding` names the one of the iteration's
+    limits that the network comes nearest to; empty for the original.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -140,6 +143,7 @@ class Iteration(BaseModel):
     loss: float
     proposals: list[Proposal] = []
     measured: CostRecord | None = None
+    binding: str = ""
 
     @property
     def widths(self) -> dict[str, int]:
@@ -150,7 +154,8 @@ class Iteration(BaseModel):
 class State(BaseModel):
     """Everything but the weights that a method remembers between steps.
 
-    `memory` is what a method remembers of an iteration that takes several steps.
+    `memory` is what a method remembers of an iteration that takes several steps. `minimised` names
+    those of `limits` that are no more than how far the search could go.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -163,6 +168,7 @@ class State(BaseModel):
     steps_trained: int = 0
     long_steps_done: int = 0
     memory: dict[str, Any] = {}
+    minimised: list[str] = []
 
     @property
     def widths(self) -> dict[str, int]:
@@ -255,6 +261,7 @@ def begun(
         cost=priced(cost),
         accuracy=score.accuracy,
         loss=score.loss,
+        binding=binding(cost.values_by_resource, limits) if number else "",
     )
     return State(
         phase=Phase.SEARCH,
@@ -263,12 +270,6 @@ def begun(
         keep=keep,
         history=[point],
     )
-
-
-def label(widths: Mapping[str, int]) -> str:
-    """Which groups were narrowed, in a few words."""
-    names = list(widths)
-    return " + ".join(names) if len(names) <= _NAMED else f"{len(names)} groups"
 
 
 def widths_of(keep: Mapping[str, list[int]]) -> dict[str, int]:
@@ -291,12 +292,8 @@ def priced(cost: Cost) -> CostRecord:
 
 def cost_of(record: Mapping[str, Mapping[str, float]]) -> Cost:
     """The cost that `priced` wrote down."""
-    return Cost(
-        {
-            name: Amount({Origin(origin): value for origin, value in parts.items()})
-            for name, parts in record.items()
-        }
-    )
+    parts = {name: {Origin(o): v for o, v in each.items()} for name, each in record.items()}
+    return Cost({name: Amount(each) for name, each in parts.items()})
 
 
 def meets(cost: Cost, limits: Mapping[str, float]) -> bool:

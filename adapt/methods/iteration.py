@@ -8,8 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TypeVar
 
+from adapt.budget import binding
 from adapt.cost.base import Cost, Missing
-from adapt.methods.base import Bench, Iteration, Proposal, State, label, priced, unreachable
+from adapt.methods.base import (
+    Bench,
+    Iteration,
+    Proposal,
+    State,
+    cost_of,
+    label,
+    priced,
+    unreachable,
+)
 from adapt.methods.landscape import Landscape, Widths
 from adapt.methods.memory import Memory, Stage, Trial
 from adapt.methods.proposals import proposals
@@ -28,7 +38,7 @@ _PROBES = 16
 _PROBED_PART = 0.4
 
 # Rounds of proposals in an iteration, and proposals in a round.
-_ROUNDS = 2
+_ROUNDS = 3
 _PER_ROUND = 10
 
 # Networks that are measured whole, and how often they are changed before the nearest must do.
@@ -84,7 +94,8 @@ class Round:
     def propose(self) -> State:
         """Screen a round of proposals, and learn from them how sensitive the groups are."""
         memory, landscape = self.memory, self._landscape(self.memory)
-        seen = [trial.widths for trial in memory.trials]
+        ranked = sorted(memory.trials, key=lambda trial: trial.loss)
+        seen = [trial.widths for trial in ranked]
         seed = derive_seed(self.bench.seed, self.number, memory.rounds)
         expected = self._screening.expected(memory)
         found = proposals(landscape, expected, seen, _PER_ROUND, seed)
@@ -167,6 +178,7 @@ class Round:
             loss=score.loss,
             proposals=[winner.model_copy(update={"chosen": True}), *shown],
             measured=trial.measured if bench.pricer.measurable else None,
+            binding=self._binding(trial),
         )
         return self._advanced(point, steps), Checkpoint(weights)
 
@@ -186,14 +198,23 @@ class Round:
 
     def _landscape(self, memory: Memory) -> Landscape:
         """Ways from the network as it is to this iteration's goal."""
+        groups, price = self.bench.network.groups.groups, self.bench.pricer.price
+        return Landscape(groups, self.state.widths, self._goal(memory), price)
+
+    def _goal(self, memory: Memory) -> dict[str, float]:
+        """This iteration's limits."""
         current = self.bench.pricer.price(self.state.widths).values_by_resource
-        goal = {
+        return {
             # A resource that is within its limit may grow up to it.
             name: max(limit, limit * (current[name] / limit) ** (1 - 1 / memory.left))
             for name, limit in self._limits(memory).items()
         }
-        groups = self.bench.network.groups.groups
-        return Landscape(groups, self.state.widths, goal, self.bench.pricer.price)
+
+    def _binding(self, trial: Trial) -> str:
+        """The limit that the network of `trial` comes nearest to: as measured, if it was."""
+        if trial.measured is not None:
+            return binding(cost_of(trial.measured).values_by_resource, self.state.limits)
+        return binding(cost_of(trial.cost).values_by_resource, self._goal(self.memory))
 
     def _limits(self, memory: Memory) -> dict[str, float]:
         """The limits as prices have to meet them, so that measurements meet the budget's."""

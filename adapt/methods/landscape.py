@@ -118,13 +118,26 @@ class Landscape:
             low, high = (low, middle) if self.meets(self._lowered(middle)) else (middle, high)
         return self._lowered(high)
 
-    def mended(self, widths: Widths, lost: Lost) -> Widths:
-        """`widths`, which nearly reach the goal, changed as little as makes them do so."""
+    def neighbours(self, widths: Mapping[str, int], lost: Lost) -> Iterator[Callable[[], Widths]]:
+        """Ways to change one group of `widths` to its next option, and others in return."""
+        for name, width in widths.items():
+            options = [option.width for option in self.options[name]]
+            wider = [each for each in (self.widths[name], *options) if each > width]
+            narrower = [each for each in options if each < width]
+            for other in (*wider[-1:], *narrower[:1]):
+                yield partial(self.mended, {**widths, name: other}, lost, fixed=name)
+
+    def mended(self, widths: Widths, lost: Lost, *, fixed: str = "") -> Widths:
+        """`widths`, which nearly reach the goal, changed as little as makes them do so.
+
+        The group `fixed` stays as it is, where the others can do it.
+        """
         while not self.meets(widths):
             narrower = [
                 {**widths, name: max(below)}
                 for name, width in widths.items()
-                if (below := [o.width for o in self.options[name] if o.width < width])
+                if name != fixed
+                and (below := [o.width for o in self.options[name] if o.width < width])
             ]
             if not narrower:
                 return self.refunded(self.scaled(), lost)
@@ -134,11 +147,14 @@ class Landscape:
                 return (self.won(other) - self.won(widths)) / max(more, _LEAST_LOST)
 
             widths = max(narrower, key=ratio)
-        return self.refunded(widths, lost)
+        return self.refunded(widths, lost, fixed=fixed)
 
-    def refunded(self, widths: Widths, lost: Lost) -> Widths:
-        """`widths` with groups widened again, those first that lost most, while the goal is met."""
-        full: set[str] = set()
+    def refunded(self, widths: Widths, lost: Lost, *, fixed: str = "") -> Widths:
+        """`widths` with groups widened again, those first that lost most, while the goal is met.
+
+        All but the group `fixed`.
+        """
+        full = {fixed}
         for _ in range(_REFUNDS):
             narrowed = [n for n in widths if widths[n] < self.widths[n] and n not in full]
             if not narrowed:

@@ -5,8 +5,9 @@ Each iteration lowers the cost by an equal factor, the last one to the budget:
 1. Probe: narrow single groups, let the filters that stay stand in for those that go, find the
    statistics of batch normalisations anew, look at the loss on held-out examples. That tells how
    sensitive the groups are.
-2. Propose, twice: combinations of groups that win the most cost for the least expected loss, with
-   random doubts about what is expected; screened in the same way, which corrects expectations.
+2. Propose, thrice: combinations of groups that win the most cost for the least expected loss, with
+   random doubts about what is expected, and neighbours of the best; screened in the same way,
+   which corrects expectations.
 3. In the last iteration, verify: measure the best whole on the device, and change those that are
    not just below the budget until they are.
 4. Tune: fine-tune the few best briefly; the one with the lowest loss is the next network, and is
@@ -42,7 +43,7 @@ class NetAdapt:
 
     name = "netadapt"
     defaults: Mapping[str, Any] = {
-        "first_step": 0.13,
+        "first_step": 0.16,
         "importance": Rule.ACTIVATION,
         "compensate": True,
     }

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapt.budget import binding
 from adapt.cost.base import Cost, Missing
 from adapt.executors.base import Task
 from adapt.methods.base import (
@@ -101,7 +102,11 @@ class NetAdaptPaper:
             if best is None or _better(proposal, best[0]):
                 best = proposal, keep, outcome.checkpoint
         assert best is not None  # `_candidates` gives one or more.
-        return _chosen(state, number, best, proposals, bench.settings.short_steps), best[2]
+        bound = binding(
+            cost_of(best[0].cost).values_by_resource, _step_limits(bench, state, current, number)
+        )
+        steps = bench.settings.short_steps
+        return _chosen(state, number, best, proposals, steps, bound), best[2]
 
 
 def _tasks(
@@ -127,6 +132,7 @@ def _chosen(
     best: tuple[Proposal, dict[str, list[int]], Checkpoint],
     proposals: list[Proposal],
     steps: int,
+    bound: str,
 ) -> State:
     winner, keep, _ = best
     iteration = Iteration(
@@ -137,6 +143,7 @@ def _chosen(
         accuracy=winner.accuracy,
         loss=winner.loss,
         proposals=[each.model_copy(update={"chosen": each == winner}) for each in proposals],
+        binding=bound,
     )
     return state.model_copy(
         update={
@@ -159,11 +166,8 @@ def _candidates(bench: Bench, state: State, current: Cost, number: int) -> list[
     BudgetUnreachable where every group is at its narrowest, which `start` rules out unless prices
     have changed since.
     """
-    settings = bench.settings
-    assert settings.first_step is not None
-    share = settings.first_step * settings.decay ** (number - 1)
     for halving in range(_HALVINGS + 1):
-        constraint = _constraint(state, current, share * 0.5**halving)
+        constraint = _step_limits(bench, state, current, number, 0.5**halving)
         found = _widest(bench, state, constraint)
         if found:
             return found
@@ -173,8 +177,16 @@ def _candidates(bench: Bench, state: State, current: Cost, number: int) -> list[
     return found
 
 
-def _constraint(state: State, current: Cost, share: float) -> dict[str, float]:
-    """This iteration's limits: a step tighter than the current cost, but not below the budget."""
+def _step_limits(
+    bench: Bench, state: State, current: Cost, number: int, part: float = 1.0
+) -> dict[str, float]:
+    """Iteration `number`'s limits: `part` of a step tighter than the current cost.
+
+    They are not below the budget's.
+    """
+    settings = bench.settings
+    assert settings.first_step is not None
+    share = settings.first_step * settings.decay ** (number - 1) * part
     original = cost_of(state.original).values_by_resource
     return {
         name: max(limit, current[name].value - share * original[name])

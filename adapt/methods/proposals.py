@@ -17,6 +17,12 @@ __all__ = ["proposals"]
 # group's loss, in turns. The first takes expectations as they are.
 _DOUBTS = (0.0, 0.3, 0.6, 1.0)
 
+# Tries for each proposal that is wanted, the doubts growing: many come to the same widths.
+_TRIES = 4
+
+# Of those seen, so many have their neighbours looked at.
+_BEST = 2
+
 
 def proposals(
     landscape: Landscape,
@@ -28,12 +34,15 @@ def proposals(
     """At most `count` widths that reach the goal of `landscape` and are not among `seen`.
 
     Some win the most for the least that is `expected` to be lost, each with doubts of its own that
-    derive from `seed`; others narrow one group, as the paper's do, or all alike. Raises Missing
-    with what all of them lack.
+    derive from `seed`. Where nothing was seen, others narrow one group, as the paper's do, or all
+    alike; else they are neighbours of the first that were seen, which are the best. Raises Missing
+    with what they lack.
     """
     found: list[Widths] = []
     missing: list[Missing] = []
-    for source in _sources(landscape, expected, count, seed, first=not seen):
+    for source in _sources(landscape, expected, seen, count, seed):
+        if len(found) + len(missing) == count:
+            break
         try:
             widths = source()
         except Missing as lack:
@@ -43,30 +52,39 @@ def proposals(
             found.append(widths)
     if missing:
         raise Missing.together(missing)
-    return found[:count]
+    return found
 
 
 def _sources(
-    landscape: Landscape, expected: Lost, count: int, seed: int, *, first: bool
+    landscape: Landscape,
+    expected: Lost,
+    seen: Sequence[Mapping[str, int]],
+    count: int,
+    seed: int,
 ) -> Iterator[Callable[[], Widths]]:
     """Functions that each make one proposal."""
     combined = [
-        partial(landscape.greedy, partial(_doubted, expected, _doubts(landscape.widths, n, seed)))
-        for n in range(count)
+        partial(
+            landscape.greedy,
+            partial(_doubted, expected, _doubts(landscape.widths, n, seed, 1 + n // count)),
+        )
+        for n in range(_TRIES * count)
     ]
-    if not first:
-        yield from combined
-        return
     # Half of each kind, where there are as many.
     yield from combined[: count // 2]
-    yield lambda: landscape.refunded(landscape.scaled(), expected)
-    yield from (partial(dict, widths) for widths in landscape.alone())
+    if seen:
+        near = [way for widths in seen[:_BEST] for way in landscape.neighbours(widths, expected)]
+        order = np.random.default_rng(seed).permutation(len(near))
+        yield from (near[place] for place in order)
+    else:
+        yield lambda: landscape.refunded(landscape.scaled(), expected)
+        yield from (partial(dict, widths) for widths in landscape.alone())
     yield from combined[count // 2 :]
 
 
-def _doubts(groups: Mapping[str, int], number: int, seed: int) -> dict[str, float]:
+def _doubts(groups: Mapping[str, int], number: int, seed: int, times: int) -> dict[str, float]:
     random = np.random.default_rng(derive_seed(seed, number))
-    factors = random.lognormal(0.0, _DOUBTS[number % len(_DOUBTS)], len(groups))
+    factors = random.lognormal(0.0, _DOUBTS[number % len(_DOUBTS)] * times, len(groups))
     return dict(zip(groups, factors.tolist(), strict=True))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from adapt.network.groups import Group
 
-__all__ = ["levels", "nondominated"]
+__all__ = ["label", "levels", "nondominated"]
 
 # Widths that a group may take: this many to twice as many, evenly spaced. Fewer than all, since
 # each costs measurements and the device steps by tiles anyway.
@@ -14,6 +14,15 @@ _LEVELS = 16
 
 # Costs this near to each other, as a share, are one cost: tables repeat to about as much.
 _NOISE = 0.002
+
+# Groups that are named where a proposal narrows several at once.
+_NAMED = 2
+
+
+def label(widths: Mapping[str, int]) -> str:
+    """Which groups were narrowed, in a few words."""
+    names = list(widths)
+    return " + ".join(names) if len(names) <= _NAMED else f"{len(names)} groups"
 
 
 def nondominated(costs: Mapping[int, float], noise: float = _NOISE) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapt.budget import RESOURCES
+from adapt.budget import RESOURCES, base
 from adapt.drawing import add_legend, label, light, new_axes
 from adapt.job.result import JobResult, NetworkResult
 from adapt.report.svg import Plot, inline_svg
@@ -37,8 +37,9 @@ class _Curve:
 
     @classmethod
     def of(cls, result: JobResult) -> _Curve:
-        """The curve over latency if that is budgeted, else over the first resource that is."""
-        resource = "latency" if "latency" in result.limits else next(iter(result.limits))
+        """The curve over the first latency that is budgeted, or else the first resource."""
+        resources = result.names
+        resource = next((each for each in resources if base(each) == "latency"), resources[0])
         finals = [
             (network, point)
             for network in result.networks
@@ -92,7 +93,7 @@ def accuracy_plot(
     figure, axes = new_axes()
     factor, axis_label = _axis(curve.resource, max(x for x, _ in curve.kept))
     _draw_search(axes, curve, factor)
-    _draw_limits(axes, result.limits[curve.resource], allowed.get(curve.resource), factor)
+    _draw_limits(axes, result.limits.get(curve.resource), allowed.get(curve.resource), factor)
     baselines = iter(_BASELINE_MARKERS * len(curve.finals))
     for network, (x, y) in curve.finals:
         marker, colour = _looks(network.name, baselines)
@@ -122,7 +123,7 @@ def _draw_search(axes: Any, curve: _Curve, factor: float) -> None:
             axes.plot(x, y, style, color=light(colour), markersize=4.5, linewidth=1.2, label=text)
 
 
-def _draw_limits(axes: Any, searched: float, final: float | None, factor: float) -> None:
+def _draw_limits(axes: Any, searched: float | None, final: float | None, factor: float) -> None:
     """The limit of the search and that of the final networks, as one line where they are close.
 
     Half of the predicted latency is not quite half of the measured one.
@@ -147,7 +148,7 @@ def _looks(name: str, baselines: Iterable[str]) -> tuple[str, str]:
 
 def _axis(resource: str, largest: float) -> tuple[float, str]:
     """Factor and label of an axis whose largest amount is `largest`, in the resource's unit."""
-    kind = RESOURCES[resource]
+    kind = RESOURCES[base(resource)]
     fitting = [unit for unit in kind.shown if kind.units[unit] <= largest]
     unit = fitting[-1] if fitting else kind.shown[0]
     text = micro(f" {unit}").strip()
@@ -170,7 +171,7 @@ def _spoken(curve: _Curve) -> str:
 
 def _caption(curve: _Curve, result: JobResult) -> str:
     what = resource_label(curve.resource)
-    measured = curve.resource == "latency" and result.is_measured
+    measured = curve.resource in result.timed
     told = "modelled" if curve.resource in result.told_by else "counted"
     how = f"as {'measured' if measured else told}"
     text = (

@@ -40,7 +40,7 @@ _PHASES = {
 
 def draw_plots(request: JobRequest, result: JobResult) -> list[Plot]:
     """Every figure that the result has data for."""
-    allowed = {c.limit.resource: c.allowed for c in check_limits(request, result)}
+    allowed = {c.limit.name: c.allowed for c in check_limits(request, result)}
     drawings: dict[str, Callable[[JobResult, str], Plot | None]] = {
         "accuracy": partial(accuracy_plot, allowed=allowed),
         "cost": _cost,
@@ -61,7 +61,7 @@ def _cost(result: JobResult, name: str) -> Plot | None:
     """Each budgeted resource, as a share of the original, iteration by iteration."""
     figure, axes = new_axes()
     spoken = []
-    for position, (resource, limit) in enumerate(result.limits.items()):
+    for position, resource in enumerate(result.names):
         whole = first_cost(result, resource)
         later = [(i.number, cost_value(i.cost, resource)) for i in result.history if i.number > 0]
         points = [
@@ -69,17 +69,17 @@ def _cost(result: JobResult, name: str) -> Plot | None:
             for number, value in [(0, whole), *later]
             if (share := ratio(value, whole)) is not None
         ]
-        allowed = ratio(limit, whole)
-        if len(points) < 2 or allowed is None:
+        allowed = ratio(result.limits.get(resource), whole)
+        if len(points) < 2 or (allowed is None and resource in result.limits):
             continue
         colour = light(_SERIES[position % len(_SERIES)])
         axes.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4, label=resource)
-        edge = light("limit") if len(result.limits) == 1 else colour
-        axes.axhline(allowed * 100, color=edge, linestyle="--", label=f"budget of {resource}")
-        spoken.append(
-            f"{resource} falls to {points[-1][1]:.1f}% of the original,"
-            f" the budget allows {percent(allowed)}"
-        )
+        said = f"{resource} falls to {points[-1][1]:.1f}% of the original"
+        if allowed is not None:
+            edge = light("limit") if len(result.names) == 1 else colour
+            axes.axhline(allowed * 100, color=edge, linestyle="--", label=f"budget of {resource}")
+            said += f", the budget allows {percent(allowed)}"
+        spoken.append(said)
     if not spoken:
         return None
     axes.set_ylim(bottom=0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adapt.budget import base, device_of
+from adapt.cost.offline import EYERISS
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, NetworkResult
 from adapt.methods import METHODS
@@ -17,11 +19,13 @@ from adapt.report.tables import (
     Table,
     cost_value,
     final_value,
+    heading,
     iteration_table,
     network_table,
     proposal_table,
 )
 from adapt.report.values import (
+    UNKNOWN,
     amount,
     count,
     duration,
@@ -32,7 +36,14 @@ from adapt.report.values import (
     ratio,
     shipped_accuracy,
 )
-from adapt.report.verdict import Evidence, LimitCheck, Outcome, check_limits, overall
+from adapt.report.verdict import (
+    Evidence,
+    LimitCheck,
+    Outcome,
+    check_limits,
+    check_target,
+    overall,
+)
 
 __all__ = ["Card", "Family", "Story", "tell"]
 
@@ -70,7 +81,7 @@ class Story:
     """The whole report. `outcome` is "met", "near", "unknown" or "missed"."""
 
     title: str
-    budget: str
+    aim: str
     platform: str
     outcome: str
     verdict: str
@@ -92,13 +103,14 @@ class Story:
 def tell(request: JobRequest, result: JobResult, plots: list[Plot]) -> Story:
     """Everything the report says of a job."""
     checks = check_limits(request, result)
-    outcome = overall(checks)
+    target = check_target(result)
+    outcome = overall(checks, target)
     return Story(
         title=f"{request.model.name}, adapted",
-        budget=", ".join(request.budget),
+        aim=request.aim,
         platform=result.platform,
         outcome=outcome.name.lower(),
-        verdict=_verdict(outcome, checks),
+        verdict=_verdict(outcome, checks, result),
         lead=_lead(request, result),
         baselines=[
             _baseline_sentence(network, result.network("adapted"))
@@ -106,7 +118,7 @@ def tell(request: JobRequest, result: JobResult, plots: list[Plot]) -> Story:
             if network.name not in ("original", "adapted")
         ],
         cards=_cards(result),
-        checks=_check_table(checks),
+        checks=_check_table(checks, result),
         networks=network_table(result),
         plots=plots,
         iterations=iteration_table(result),
@@ -119,18 +131,25 @@ def tell(request: JobRequest, result: JobResult, plots: list[Plot]) -> Story:
     )
 
 
-def _verdict(outcome: Outcome, checks: Sequence[LimitCheck]) -> str:
+def _verdict(outcome: Outcome, checks: Sequence[LimitCheck], result: JobResult) -> str:
     """The outcome in a few words; a budget that is met also says on what evidence."""
+    if result.target is not None and check_target(result) is not Outcome.MET:
+        return "Accuracy missed"
     if outcome is not Outcome.MET:
         return _VERDICTS[outcome]
+    if not checks:
+        return "Accuracy kept, on the held-out examples"
     evidence = dict.fromkeys(str(check.evidence) for check in checks)
     return f"{_VERDICTS[outcome]}, as {' and '.join(evidence)}"
 
 
 def _lead(request: JobRequest, result: JobResult) -> str:
     """What the networks need, and their accuracy, before and after, in two sentences."""
-    if result.is_measured:
-        text = f"On the device, the adapted network takes {_need(result, 'latency')}."
+    if result.timed:
+        *others, last = [f"{_need(result, name)}{_on(name)}" for name in result.timed]
+        needs = f"{', '.join(others)} and {last}" if others else last
+        where = "On the devices" if others else "On the device"
+        text = f"{where}, the adapted network takes {needs}."
     else:
         needs = " and ".join(_need(result, resource) for resource in result.told_by)
         text = f"Nothing was measured: on {result.platform}, the adapted network takes {needs}."
@@ -144,6 +163,12 @@ def _need(result: JobResult, resource: str) -> str:
     share = ratio(after, before)
     of_original = "" if share is None else f"{percent(share)} of "
     return f"{_shown(resource, after)}, {of_original}the original's {_shown(resource, before)}"
+
+
+def _on(name: str) -> str:
+    """Of several devices, which one `name` is about."""
+    device = device_of(name)
+    return f" on {device}" if device else ""
 
 
 def _shown(resource: str, value: float | None) -> str:
@@ -172,7 +197,8 @@ def _accuracy_sentence(request: JobRequest, result: JobResult) -> str:
 def _baseline_sentence(baseline: NetworkResult, adapted: NetworkResult) -> str:
     who = _TRACKS.get(baseline.name, f"The baseline {baseline.name}")
     difference = shipped_accuracy(baseline) - shipped_accuracy(adapted)
-    latency = _shown("latency", final_value(baseline, "latency"))
+    names = [name for name in baseline.cost if base(name) == "latency"]
+    latency = " and ".join(f"{_shown(n, final_value(baseline, n))}{_on(n)}" for n in names)
     return (
         f"{who}, fine-tuned for {count(baseline.steps_trained)} steps, reaches"
         f" {percent(shipped_accuracy(baseline), 2)} at {latency}"
@@ -183,8 +209,8 @@ def _baseline_sentence(baseline: NetworkResult, adapted: NetworkResult) -> str:
 def _cards(result: JobResult) -> list[Card]:
     original, adapted = result.network("original"), result.network("adapted")
     accuracies = shipped_accuracy(original), shipped_accuracy(adapted)
-    heads = {"latency": "Latency, measured"} if result.is_measured else {}
-    heads |= {name: f"{name.capitalize()}, modelled" for name in result.told_by}
+    heads = {name: f"{heading(name)}, measured" for name in result.timed}
+    heads |= {name: f"{heading(name)}, modelled" for name in result.told_by}
     cards = []
     for resource, text in heads.items():
         before, after = final_value(original, resource), final_value(adapted, resource)
@@ -211,7 +237,7 @@ def _of_original(part: float | None, whole: float | None) -> str:
     return "" if share is None else f"{percent(share)} of the original"
 
 
-def _check_table(checks: Sequence[LimitCheck]) -> Table:
+def _check_table(checks: Sequence[LimitCheck], result: JobResult) -> Table:
     rows = []
     for check in checks:
         resource = check.limit.resource
@@ -222,7 +248,16 @@ def _check_table(checks: Sequence[LimitCheck]) -> Table:
             Cell(micro(amount(resource, check.value)), str(check.evidence)),
             Cell(percent(check.used)),
         ]
-        rows.append(Row(Cell(check.limit.text), cells))
+        rows.append(Row(Cell(check.text), cells))
+    if result.target is not None:
+        reached = result.network("adapted").holdout_accuracy
+        cells = [
+            Cell(str(check_target(result))),
+            Cell(f"at least {percent(result.target.accuracy, 2)}"),
+            Cell(percent(reached, 2), "of the held-out examples"),
+            Cell(UNKNOWN),
+        ]
+        rows.append(Row(Cell("accuracy"), cells))
     return Table(
         "The budget, limit by limit", ["Limit", "Verdict", "Allows", "Needs", "Used"], rows
     )
@@ -240,7 +275,7 @@ def _family(request: JobRequest, result: JobResult) -> Family | None:
     middle = stored[(len(stored) - 1) // 2]
     budget = [
         budget_for(resource, value)
-        for resource in result.limits
+        for resource in result.names
         if (value := known(cost_value(middle.cost, resource))) is not None and value > 0
     ]
     return Family(
@@ -253,7 +288,7 @@ def _family(request: JobRequest, result: JobResult) -> Family | None:
 def _facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
     settings = request.settings.settled(METHODS[request.method].defaults)
     splits = [f"{name} {count(number)}" for name, number in result.examples.items()]
-    measured = result.network("adapted").measured
+    measured = next(iter(result.network("adapted").measured.values()), None)
     low, high = request.pixel_range
     return [
         ("Model", str(request.model)),
@@ -269,6 +304,8 @@ def _facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
         ("Threads of training", str(request.threads)),
         ("Short fine-tune", f"{settings.short_steps} steps at {settings.short_rate:g}"),
         ("Long fine-tune", f"{settings.long_steps} steps at up to {settings.long_rate:g}"),
+        ("Optimiser", str(settings.optimiser)),
+        ("Augmentation", str(settings.augmentation)),
         ("Learnt from the original", _distillation(settings)),
         ("Batch", f"{settings.batch} examples"),
         ("Importance of filters", str(settings.importance)),
@@ -298,15 +335,13 @@ def _tightening(method: str, settings: Settings) -> list[tuple[str, str]]:
 
 def _device_facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
     """What was measured, and how; and what told the rest."""
-    facts = [("Platform", result.platform)]
-    if result.is_measured:
-        threads = f"{request.device_threads} thread" + ("s" if request.device_threads > 1 else "")
-        cores = (
-            f"core mask {request.core_mask:#x}" if request.core_mask else f"{request.cores} cores"
-        )
-        facts = [
-            ("Device", f"{request.device}; {request.backend}, {threads}, {cores}"),
-            *facts,
-            ("Kernels measured", f"{count(result.kernels_measured)} that the table lacked"),
-        ]
-    return [*facts, *((name.capitalize(), words) for name, words in result.told_by.items())]
+    facts = []
+    for device in request.devices:
+        of = f" of {device.label}" if len(request.devices) > 1 else ""
+        if device.name != EYERISS:
+            facts.append(("Device", f"{device.name}; {device.runtime}"))
+        facts.append((f"Platform{of}", result.platforms[device.label]))
+    if result.timed:
+        known = f"{count(result.kernels_measured)} that the table lacked"
+        facts.append(("Kernels measured", known))
+    return [*facts, *((heading(name), words) for name, words in result.told_by.items())]

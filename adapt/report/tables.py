@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from adapt.budget import base, device_of
 from adapt.job.result import JobResult, NetworkResult
 from adapt.methods.base import CostRecord, Iteration, Proposal, cost_of
 from adapt.report.values import (
@@ -27,7 +28,9 @@ __all__ = [
     "cost_value",
     "final_value",
     "first_cost",
+    "heading",
     "iteration_table",
+    "latencies",
     "network_table",
     "proposal_table",
     "resource_label",
@@ -87,17 +90,20 @@ def cost_value(record: CostRecord, resource: str) -> float | None:
 
 def final_value(network: NetworkResult, resource: str) -> float | None:
     """What a finished network needs of `resource`: latency as measured where it was."""
-    if resource == "latency" and network.measured is not None:
-        return network.measured.latency_us
+    if resource in network.measured:
+        return network.measured[resource].latency_us
     return cost_value(network.cost, resource)
 
 
 def resource_label(resource: str) -> str:
-    """A resource's name in a sentence."""
-    return _NAMES.get(resource, resource)
+    """A resource's name in a sentence, and of several devices which one it is about."""
+    device = device_of(resource)
+    name = _NAMES.get(base(resource), base(resource))
+    return f"{name} on {device}" if device else name
 
 
-def _heading(resource: str) -> str:
+def heading(resource: str) -> str:
+    """A resource's name as that of a column or a row."""
     name = resource_label(resource)
     return name[0].upper() + name[1:]
 
@@ -110,29 +116,26 @@ def first_cost(result: JobResult, resource: str) -> float | None:
     return value
 
 
+def latencies(result: JobResult) -> list[str]:
+    """The names of the latencies that the finished networks have, by device."""
+    return [name for name in result.network("adapted").cost if base(name) == "latency"]
+
+
 def network_table(result: JobResult) -> Table:
     """The networks side by side: one column each, one row for each thing to compare."""
     networks = result.networks
-    if result.is_measured:
-        rows = [
-            Row(Cell("Latency, measured"), [_measured(n) for n in networks]),
-            Row(Cell("Share of the original"), [_share_measured(n, result) for n in networks]),
-            Row(Cell("Latency, predicted", "from the table"), [_predicted(n) for n in networks]),
-        ]
-    else:
-        known = _origins("latency", networks)
-        rows = [_counted_row("latency", "Latency, predicted", result, known)]
-    if any("energy" in n.cost for n in networks):
-        rows.append(
-            _counted_row("energy", "Energy, predicted", result, _origins("energy", networks))
-        )
+    rows = [row for name in latencies(result) for row in _latency_rows(name, result)]
+    for name in networks[0].cost:
+        if base(name) == "energy":
+            text = f"{heading(name)}, predicted"
+            rows.append(_counted_row(name, text, result, _origins(name, networks)))
     rows += [_counted_row(resource, label, result) for resource, label in _COUNTED.items()]
     rows += _accuracy_rows(result)
     rows.append(Row(Cell("Fine-tuning steps"), [Cell(count(n.steps_trained)) for n in networks]))
     names = [n.name for n in networks]
     return Table(
-        "The networks, timed side by side on the device"
-        if result.is_measured
+        "The networks, timed side by side on the device" + ("s" if len(result.timed) > 1 else "")
+        if result.timed
         else "The networks side by side; nothing was measured",
         ["Network", *names],
         rows,
@@ -140,30 +143,40 @@ def network_table(result: JobResult) -> Table:
     )
 
 
-def _measured(network: NetworkResult) -> Cell:
-    measured = network.measured
-    if measured is None:
-        return Cell(UNKNOWN)
+def _latency_rows(name: str, result: JobResult) -> list[Row]:
+    """The latency called `name` of all networks, as measured if it was, and as predicted."""
+    networks, text = result.networks, heading(name)
+    if name not in result.timed:
+        return [_counted_row(name, f"{text}, predicted", result, _origins(name, networks))]
+    whole = result.network("original")
+    return [
+        Row(Cell(f"{text}, measured"), [_measured(n, name) for n in networks]),
+        Row(Cell("Share of the original"), [_share_measured(n, whole, name) for n in networks]),
+        Row(Cell(f"{text}, predicted", "from the table"), [_predicted(n, name) for n in networks]),
+    ]
+
+
+def _measured(network: NetworkResult, name: str) -> Cell:
+    measured = network.measured[name]
     runs = f"{measured.runs} run" + ("s" if measured.runs != 1 else "")
     return Cell(
-        micro(amount("latency", measured.latency_us)),
+        micro(amount(name, measured.latency_us)),
         f"spread {percent(measured.relative_error)} over {runs}",
     )
 
 
-def _share_measured(network: NetworkResult, result: JobResult) -> Cell:
-    whole = final_value(result.network("original"), "latency")
-    mine = final_value(network, "latency")
+def _share_measured(network: NetworkResult, original: NetworkResult, name: str) -> Cell:
+    whole, mine = final_value(original, name), final_value(network, name)
     share, faster = ratio(mine, whole), ratio(whole, mine)
     note = "" if network.name == "original" or faster is None else f"{faster:.2f} times as fast"
     return Cell(percent(share), note)
 
 
-def _predicted(network: NetworkResult) -> Cell:
-    value = cost_value(network.cost, "latency")
-    share = ratio(value, final_value(network, "latency"))
+def _predicted(network: NetworkResult, name: str) -> Cell:
+    value = cost_value(network.cost, name)
+    share = ratio(value, final_value(network, name))
     note = "" if share is None else f"{change(share - 1)} against measured"
-    return Cell(micro(amount("latency", value)), note)
+    return Cell(micro(amount(name, value)), note)
 
 
 def _origins(resource: str, networks: Sequence[NetworkResult]) -> str:
@@ -223,19 +236,24 @@ def iteration_table(result: JobResult) -> Table | None:
     """What each iteration changed, and what that came to; None without a history."""
     if not result.history:
         return None
-    resources = list(result.limits)
-    columns = ["Iteration", "Changed", *(_heading(r) for r in resources)]
-    columns += ["Hold-out accuracy", "Proposals"]
+    resources, target = result.names, result.target
+    columns = ["Iteration", "Changed", *(heading(r) for r in resources)]
+    several = len(resources) > 1
+    columns += [*(["Bound by"] if several else []), "Hold-out accuracy"]
+    columns += [*(["Fine-tuned to the end"] if target else []), "Proposals"]
     before = result.network("original").widths
     rows = []
     for iteration in result.history:
         cells = [_changes(iteration, before)]
         cells += [_cost_cell(iteration.cost, resource, result) for resource in resources]
-        cells += [
-            Cell(percent(iteration.accuracy, 2)),
-            Cell(count(len(iteration.proposals)) if iteration.proposals else UNKNOWN),
-        ]
-        rows.append(Row(Cell(str(iteration.number)), cells))
+        if several:
+            cells.append(Cell(resource_label(iteration.binding) if iteration.binding else UNKNOWN))
+        cells.append(Cell(percent(iteration.accuracy, 2)))
+        if target:
+            cells.append(Cell(percent(target.judged.get(iteration.number), 2)))
+        cells.append(Cell(count(len(iteration.proposals)) if iteration.proposals else UNKNOWN))
+        chosen = target is not None and iteration.number == target.iteration
+        rows.append(Row(Cell(str(iteration.number)), cells, marked=chosen))
         before = iteration.widths
     return Table("Each iteration: what it changed and what that came to", columns, rows)
 
@@ -272,7 +290,7 @@ def _cost_cell(record: CostRecord, resource: str, result: JobResult) -> Cell:
 
 def proposal_table(result: JobResult) -> Table | None:
     """Every proposal of every iteration, the chosen ones marked; None where there are none."""
-    resources = list(result.limits)
+    resources = result.names
     rows = [
         _proposal_row(iteration, proposal, resources)
         for iteration in result.history
@@ -280,7 +298,7 @@ def proposal_table(result: JobResult) -> Table | None:
     ]
     if not rows:
         return None
-    columns = ["Iteration", "Narrowed to", *(_heading(r) for r in resources)]
+    columns = ["Iteration", "Narrowed to", *(heading(r) for r in resources)]
     columns += ["Hold-out accuracy", "Hold-out loss", "Steps"]
     return Table("All proposals, the chosen one of each iteration marked", columns, rows)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapt.budget import device_of
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, NetworkResult
-from adapt.report.tables import cost_value, final_value
-from adapt.report.values import amount, percent, ratio, shipped_accuracy
-from adapt.report.verdict import check_limits, overall
+from adapt.report.tables import cost_value, final_value, latencies
+from adapt.report.values import UNKNOWN, amount, percent, ratio, shipped_accuracy
+from adapt.report.verdict import check_limits, check_target, overall
 
 __all__ = ["summary"]
 
@@ -18,16 +19,13 @@ _MODELLED = ("", "latency", "of original", "energy", "of original", *_MEASURED[4
 
 def summary(request: JobRequest, result: JobResult, folder: Path) -> str:
     """The verdict, a table of the networks compared, and where the files are."""
-    outcome = overall(check_limits(request, result))
-    rows = [
-        _MEASURED if result.is_measured else _MODELLED,
-        *(_row(network, result) for network in result.networks),
-    ]
+    outcome = overall(check_limits(request, result), check_target(result))
+    rows = _rows(result) if len(result.platforms) == 1 else _rows_by_device(result)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(
         [
-            f"budget {', '.join(request.budget)} on {result.platform}: {outcome}",
+            f"{request.aim} on {result.platform}: {outcome}",
             *lines,
             *(f"{resource:8} {words}" for resource, words in result.told_by.items()),
             f"network  {folder / 'adapted.keras'}",
@@ -37,14 +35,37 @@ def summary(request: JobRequest, result: JobResult, folder: Path) -> str:
     )
 
 
+def _rows(result: JobResult) -> list[tuple[str, ...]]:
+    head = _MEASURED if result.timed else _MODELLED
+    return [head, *(_row(network, result) for network in result.networks)]
+
+
+def _rows_by_device(result: JobResult) -> list[tuple[str, ...]]:
+    """A row for each network on each device; what is the same on all in its first."""
+    rows: list[tuple[str, ...]] = [("", "device", *_MEASURED[1:])]
+    for network in result.networks:
+        shared = _counts(network)
+        for name in latencies(result):
+            known = _needs(network, result, name) if name in result.timed else (UNKNOWN, UNKNOWN)
+            predicted = amount(name, cost_value(network.cost, name))
+            first = name == latencies(result)[0]
+            own = (device_of(name), *known, predicted)
+            rows.append((network.name, *own, *shared) if first else ("", *own, "", "", ""))
+    return rows
+
+
 def _row(network: NetworkResult, result: JobResult) -> tuple[str, ...]:
-    counts = [amount(r, cost_value(network.cost, r)) for r in ("macs", "params")]
-    accuracy = percent(shipped_accuracy(network), 2)
-    latency = _needs(network, result, "latency")
-    if result.is_measured:
+    latency, shared = _needs(network, result, "latency"), _counts(network)
+    if result.timed:
         predicted = amount("latency", cost_value(network.cost, "latency"))
-        return (network.name, *latency, predicted, *counts, accuracy)
-    return (network.name, *latency, *_needs(network, result, "energy"), *counts, accuracy)
+        return (network.name, *latency, predicted, *shared)
+    return (network.name, *latency, *_needs(network, result, "energy"), *shared)
+
+
+def _counts(network: NetworkResult) -> tuple[str, ...]:
+    """What is the same on every device."""
+    counts = (amount(r, cost_value(network.cost, r)) for r in ("macs", "params"))
+    return (*counts, percent(shipped_accuracy(network), 2))
 
 
 def _needs(network: NetworkResult, result: JobResult, resource: str) -> tuple[str, str]:

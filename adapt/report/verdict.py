@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from adapt.budget import Budget, Limit, within
+from adapt.budget import Limit, within
 from adapt.cost.base import Origin
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, Measured
 from adapt.report.values import known, ratio
 
-__all__ = ["Evidence", "LimitCheck", "Outcome", "check_limits", "overall"]
+__all__ = ["Evidence", "LimitCheck", "Outcome", "check_limits", "check_target", "overall"]
 
 
 class Outcome(StrEnum):
@@ -49,6 +49,12 @@ class LimitCheck:
     spread: float = 0.0
 
     @property
+    def text(self) -> str:
+        """The limit as the user wrote it, and of several devices the one that it is held on."""
+        device, text = self.limit.device, self.limit.text
+        return f"{text} on {device}" if device and device not in text else text
+
+    @property
     def used(self) -> float | None:
         """Share of the limit that is used; None where either amount is unknown."""
         return ratio(self.value, self.allowed)
@@ -65,19 +71,29 @@ class LimitCheck:
 
 
 def check_limits(request: JobRequest, result: JobResult) -> list[LimitCheck]:
-    """Every limit of the budget, in the order given."""
+    """Every limit of the budget, on each device that it holds on."""
     original, adapted = result.network("original").measured, result.network("adapted").measured
     return [
-        _check_latency(limit, original, adapted)
-        if limit.resource == "latency" and original and adapted
+        _check_latency(limit, original[limit.name], adapted[limit.name])
+        if limit.name in original.keys() & adapted.keys()
         else _check(limit, result)
-        for limit in Budget.parse(request.budget).limits
+        for limit in request.limits.limits
     ]
 
 
-def overall(checks: Iterable[LimitCheck]) -> Outcome:
-    """The worst outcome: all limits must hold."""
-    return max((check.outcome for check in checks), key=list(Outcome).index)
+def check_target(result: JobResult) -> Outcome:
+    """Whether the adapted network keeps the accuracy asked for; met where none was."""
+    if result.target is None:
+        return Outcome.MET
+    reached = known(result.network("adapted").holdout_accuracy)
+    if reached is None:
+        return Outcome.UNKNOWN
+    return Outcome.MET if reached >= result.target.accuracy else Outcome.MISSED
+
+
+def overall(checks: Iterable[LimitCheck], target: Outcome = Outcome.MET) -> Outcome:
+    """The worst outcome: all limits must hold, and the accuracy."""
+    return max((target, *(check.outcome for check in checks)), key=list(Outcome).index)
 
 
 def _check_latency(limit: Limit, original: Measured, adapted: Measured) -> LimitCheck:
@@ -91,12 +107,12 @@ def _check_latency(limit: Limit, original: Measured, adapted: Measured) -> Limit
 
 
 def _check(limit: Limit, result: JobResult) -> LimitCheck:
-    parts = result.network("adapted").cost.get(limit.resource)
+    parts = result.network("adapted").cost.get(limit.name)
     if parts is None and result.history:
-        parts = result.history[-1].cost.get(limit.resource)
+        parts = result.history[-1].cost.get(limit.name)
     return LimitCheck(
         limit,
-        known(result.limits.get(limit.resource)),
+        known(result.limits.get(limit.name)),
         None if parts is None else known(math.fsum(parts.values())),
         _EVIDENCE.get(frozenset(map(Origin, parts or ())), Evidence.PREDICTED),
     )

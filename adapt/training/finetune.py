@@ -15,11 +15,13 @@ import tensorflow as tf
 
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.shrink import Weights
+from adapt.training.augmentation import Augmentation, augmented, check_images
 from adapt.training.batches import at_once, read_ahead, split_up
 from adapt.training.data import Data, Split
 from adapt.training.losses import softened
+from adapt.training.optimiser import Optimiser, corrected
 from adapt.training.statistics import Statistics
-from adapt.training.step import DECAY_FIRST, DECAY_SECOND, Batch, Moving, Teacher, TrainStep
+from adapt.training.step import Batch, Moving, Teacher, TrainStep
 
 __all__ = [
     "Checkpoint",
@@ -100,8 +102,9 @@ class Checkpoint:
 class Trainer:
     """Trains and scores networks that are shrunk versions of one.
 
-    Adam on the cross-entropy of class labels, and on what `teacher` says where there is one.
-    `traces` counts how often each function was traced: once, whatever the widths.
+    They learn class labels, and what `teacher` says where there is one, from training examples
+    changed as `augmentation` has it; InputError where those are no images. `traces` counts how
+    often each function was traced: once, whatever the widths.
     """
 
     def __init__(
@@ -111,18 +114,23 @@ class Trainer:
         *,
         batch: int,
         teacher: Teacher | None = None,
+        optimiser: Optimiser = Optimiser.ADAM,
+        augmentation: Augmentation = Augmentation.NONE,
         strategy: Any = None,
     ) -> None:
         """`strategy`, of tf.distribute, shares each batch out among its replicas."""
+        check_images(data.train.inputs, augmentation)
         self._network = network
         self._data = data
         self._batch = batch
         self._teacher = teacher
+        self._optimiser = optimiser
+        self._augmentation = augmentation
         self._taught: np.ndarray | None = None
         self._statistics = Statistics(network, data)
         self._screen = data.holdout.evenly(_SCREENED)
         self.traces: Counter[str] = self._statistics.traces
-        self._step = TrainStep(network, teacher, batch, self.traces, strategy)
+        self._step = TrainStep(network, teacher, batch, optimiser, self.traces, strategy)
         self._at_once = at_once(network, _EVALUATION_BATCH)
         self._infer = self._trace_inference()
 
@@ -147,8 +155,8 @@ class Trainer:
         for step, batch in zip(
             range(start.step, end), self._batches(seed, start.step), strict=False
         ):
-            rate = tf.constant(_corrected(schedule.at(step), step + 1), tf.float32)
-            now = self._step(now, batch, rate)
+            rate = corrected(self._optimiser, schedule.at(step), step + 1)
+            now = self._step(now, batch, tf.constant(rate, tf.float32))
         weights = {
             **start.weights,
             **_values(net.trainable, now.weights),
@@ -182,8 +190,7 @@ class Trainer:
 
     def _outputs(self, weights: Weights, split: Split) -> Iterator[np.ndarray]:
         """Probabilities [n, classes] of the examples of `split`, batch by batch."""
-        net, most = self._network, self._at_once
-        values = [tf.constant(weights[p]) for p in (*net.trainable, *net.state)]
+        most, values = self._at_once, self._values(weights)
         starts = range(0, len(split), most)
         for stored in read_ahead(split.inputs[first : first + most] for first in starts):
             yield self._inferred(values, self._data.prepared(stored))
@@ -196,6 +203,10 @@ class Trainer:
             full = np.resize(inputs, (self._at_once, *inputs.shape[1:]))
         outputs: np.ndarray = self._infer(values, tf.constant(full)).numpy()
         return outputs[: len(inputs)]
+
+    def _values(self, weights: Weights) -> list[Any]:
+        """What inference takes as weights."""
+        return [tf.constant(weights[p]) for p in (*self._network.trainable, *self._network.state)]
 
     def _seeded(self, start: Checkpoint, seed: int) -> list[np.ndarray]:
         """Values of the state, with random-number state set from the seed at the first step."""
@@ -210,15 +221,18 @@ class Trainer:
         split = self._data.train
 
         def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for index in self._indices(seed, first_step):
-                yield index, self._data.prepared(split.inputs[index])
+            for index, random in self._indices(seed, first_step):
+                changed = augmented(split.inputs[index], self._augmentation, random)
+                yield index, self._data.prepared(changed)
 
         for index, x in read_ahead(read()):
             taught = self._taught_to(index, x)
             yield Batch(tf.constant(x), tf.constant(split.labels[index]), tf.constant(taught))
 
-    def _indices(self, seed: int, first_step: int) -> Iterator[np.ndarray]:
-        """Which training examples are in each batch, from that of `first_step` on."""
+    def _indices(
+        self, seed: int, first_step: int
+    ) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
+        """Which training examples are in each batch, from that of `first_step` on; its chance."""
         count = len(self._data.train)
         batch = min(self._batch, count)
         per_epoch = count // batch
@@ -226,7 +240,8 @@ class Trainer:
         while True:
             order = np.random.default_rng([seed, epoch]).permutation(count)
             for number in range(skip, per_epoch):
-                yield order[number * batch : (number + 1) * batch]
+                random = np.random.default_rng([seed, epoch, number])
+                yield order[number * batch : (number + 1) * batch], random
             epoch, skip = epoch + 1, 0
 
     def _taught_to(self, index: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -234,9 +249,10 @@ class Trainer:
         teacher = self._teacher
         if teacher is None:
             return np.zeros((len(index), 0), np.float32)
-        if 4 * len(self._data.train) * self._network.classes > _TAUGHT_BYTES:
-            net = self._network
-            values = [tf.constant(teacher.weights[p]) for p in (*net.trainable, *net.state)]
+        # Teacher and pupil have to see the same (Beyer et al., CVPR 2022).
+        is_changed = self._augmentation is not Augmentation.NONE
+        if is_changed or 4 * len(self._data.train) * self._network.classes > _TAUGHT_BYTES:
+            values = self._values(teacher.weights)
             parts = [self._inferred(values, x[part]) for part in split_up(len(x), self._at_once)]
             return softened(np.concatenate(parts), teacher.temperature)
         if self._taught is None:
@@ -264,11 +280,6 @@ class Trainer:
                 tf.TensorSpec(net.input_shape, tf.float32),
             ],
         )
-
-
-def _corrected(rate: float, step: int) -> float:
-    """The learning rate of step `step`, from 1, with Adam's correction for moments begun at 0."""
-    return rate * math.sqrt(1 - DECAY_SECOND**step) / (1 - DECAY_FIRST**step)
 
 
 def _zeros(tensors: Sequence[Any]) -> list[Any]:

@@ -16,15 +16,9 @@ from adapt.network.elastic import ElasticNetwork
 from adapt.network.shrink import Weights
 from adapt.training.batches import kept_at_once, split_up
 from adapt.training.losses import cross_entropy, teaching_loss
+from adapt.training.optimiser import Optimiser, updated
 
 __all__ = ["Batch", "Moving", "Teacher", "TrainStep", "strategy_here"]
-
-# Adam (Kingma and Ba, ICLR 2015) with the constants of its authors. Plain gradient descent did as
-# well at the right learning rate, but that rate differs by a hundred between networks that take
-# pixels from 0 to 255 and from 0 to 1; Adam's hardly does.
-DECAY_FIRST = 0.9
-DECAY_SECOND = 0.999
-_EPSILON = 1e-7
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class Batch(NamedTuple):
 
 
 class Moving(NamedTuple):
-    """What a step changes, as lists of tensors: `first` and `second` are the moments of Adam."""
+    """What a step changes, as lists of tensors; `first` and `second` are the moments."""
 
     weights: list[Any]
     first: list[Any]
@@ -70,6 +64,7 @@ class TrainStep:
         network: ElasticNetwork,
         teacher: Teacher | None,
         batch: int,
+        optimiser: Optimiser,
         traces: Counter[str],
         strategy: Any = None,
     ) -> None:
@@ -77,12 +72,12 @@ class TrainStep:
         self._network, self._teacher, self._strategy = network, teacher, strategy
         self.replicas = 1 if strategy is None else int(strategy.num_replicas_in_sync)
         self._most = kept_at_once(network, batch) * self.replicas
-        self._traces = traces
+        self._optimiser, self._traces = optimiser, traces
         self._gradients = self._trace_gradients()
         self._update = self._trace_update()
 
     def __call__(self, now: Moving, batch: Batch, rate: Any) -> Moving:
-        """After one step of Adam at `rate`, which holds the correction for moments begun at 0."""
+        """After one step of the optimiser at `rate`, as `optimiser.corrected` gives it."""
         count = len(batch.y)
         parts = []
         for part in split_up(count, self._most):
@@ -153,19 +148,7 @@ class TrainStep:
             weights: list[Any], first: list[Any], second: list[Any], gradients: list[Any], rate: Any
         ) -> tuple[list[Any], list[Any], list[Any]]:
             self._traces["update"] += 1
-            first = [
-                DECAY_FIRST * m + (1 - DECAY_FIRST) * g
-                for m, g in zip(first, gradients, strict=True)
-            ]
-            second = [
-                DECAY_SECOND * v + (1 - DECAY_SECOND) * tf.square(g)
-                for v, g in zip(second, gradients, strict=True)
-            ]
-            weights = [
-                w - rate * m / (tf.sqrt(v) + _EPSILON)
-                for w, m, v in zip(weights, first, second, strict=True)
-            ]
-            return weights, first, second
+            return updated(self._optimiser, weights, first, second, gradients, rate)
 
         trainable = [self._network.signature(p) for p in self._network.trainable]
         rate = tf.TensorSpec([], tf.float32)

@@ -116,4 +116,6 @@ def test_defaults_in_help_are_those_of_the_settings() -> None:
     own = {name for name, field in Settings.model_fields.items() if field.default is None}
     assert own == {"first_step", "importance", "compensate"}  # Those that a method decides.
     for name, field in Settings.model_fields.items():
-        assert name in own or f"[default: {field.default:g}]" in said[name], name
+        default = field.default
+        shown = default if isinstance(default, str) else f"{default or 0:g}"
+        assert name in own or f"[default: {shown}]" in said[name], name

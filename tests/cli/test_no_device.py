@@ -26,7 +26,10 @@ def test_budgets_are_met_with_no_device(modelled: Modelled) -> None:
         original, adapted = (networks[name]["cost"][resource] for name in ("original", "adapted"))
         assert set(original) == set(adapted) == {"analytic"}
         assert adapted["analytic"] <= share * original["analytic"]
-    assert {network["measured"] for network in networks.values()} == {None}
+    assert [network["measured"] for network in networks.values()] == [{}, {}]
+    # Several limits at once: which one kept the network from being wider.
+    assert {point["binding"] for point in result["history"][1:]} <= set(LIMITS)
+    assert result["history"][-1]["binding"] == "energy"
     assert result["kernels_measured"] == 0
     assert not adapt.table.exists()
     assert (job / "adapted.tflite").exists()
@@ -38,7 +41,9 @@ def test_every_output_says_what_it_is(modelled: Modelled) -> None:
         "on the Eyeriss chip, by its analytic model (no device, nothing measured)" in finished.out
     )
     assert finished.out.count(ON_EYERISS) == 2
+    assert ", bound by energy, hold-out" in finished.err
     page = (job / "report.html").read_text()
+    assert "Bound by" in page
     assert "Budget met, as told by an analytic model" in page
     assert "Nothing was measured: on the Eyeriss chip" in page
     assert page.count(ON_EYERISS) == 2

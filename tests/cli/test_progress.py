@@ -52,8 +52,8 @@ def test_lines_are_not_wrapped(watcher: Watcher, written: io.StringIO) -> None:
 
 def test_what_goes_on_is_said_now_and_then(watcher: Watcher, written: io.StringIO) -> None:
     for done in range(100):
-        watcher.measuring(done, 100)
-    assert written.getvalue().splitlines() == ["measuring kernels on the device, 0 of 100"]
+        watcher.measuring(done, 100, "pi")
+    assert written.getvalue().splitlines() == ["measuring kernels on pi, 0 of 100"]
 
 
 def test_steps(watcher: Watcher, written: io.StringIO) -> None:
@@ -68,3 +68,30 @@ def test_steps(watcher: Watcher, written: io.StringIO) -> None:
     assert third == "iteration 2, conv: latency 50 us of 50 us, hold-out 90.0%"
     assert fourth == "uniform: fine-tuning: 200 steps done"
     assert fifth == "uniform: fine-tuned: latency 50 us of 50 us"
+
+
+def test_the_limit_that_binds_is_said_where_there_are_several(
+    watcher: Watcher, written: io.StringIO
+) -> None:
+    plain = state(75.0)
+    cost = {"latency@pi": {"measured": 75.0}, "macs": {"exact": 5e6}}
+    point = plain.history[0].model_copy(update={"cost": cost, "binding": "latency@pi"})
+    limits = {"latency@pi": 50.0, "macs": 6e6}
+    original = {"latency@pi": {"measured": 100.0}, "macs": {"exact": 9e6}}
+    update = {"history": [point], "limits": limits, "original": original}
+    watcher.advanced("", plain.model_copy(update=update))
+    assert written.getvalue() == (
+        "iteration 1, conv: latency@pi 75 us of 50 us, macs 5.00 M of 6.00 M,"
+        " bound by latency@pi, hold-out 90.0%\n"
+    )
+
+
+def test_what_is_minimised_has_no_limit(watcher: Watcher, written: io.StringIO) -> None:
+    for number, latency in enumerate((100.0, 75.0)):
+        least = state(latency, number=number).model_copy(update={"minimised": ["latency"]})
+        watcher.advanced("", least)
+    watcher.say("iteration 1, fine-tuned: hold-out 91.0% keeps 90.0%")
+    assert written.getvalue().splitlines()[1:] == [
+        "iteration 1, conv: latency 75 us, 75.0% of the original's, hold-out 90.0%",
+        "iteration 1, fine-tuned: hold-out 91.0% keeps 90.0%",
+    ]

@@ -111,7 +111,9 @@ def test_whole_networks(digits_network: Network, halved: dict[str, int]) -> None
     """Their latency as it is, or as that share of what the original is priced at."""
     for relative in (False, True):
         whole = Whole(relative=relative)
-        pricer = Pricer(digits_network, (OneEach(), MacCount()), ["latency", "macs"], whole)
+        pricer = Pricer(
+            digits_network, (OneEach(), MacCount()), ["latency", "macs"], {"latency": whole}
+        )
         assert pricer.measurable == {"latency"}
         with pytest.raises(Missing) as caught:
             pricer.measured(halved)
@@ -129,8 +131,8 @@ def test_nothing_to_measure(digits_network: Network, halved: dict[str, int]) -> 
     models = (OneEach(), MacCount())
     for pricer in (
         Pricer(digits_network, models, ["latency"]),
-        Pricer(digits_network, models, ["macs", "size"], Whole(relative=True)),
-        Pricer(digits_network, [], ["size"], Whole(relative=True)),
+        Pricer(digits_network, models, ["macs", "size"], {"latency": Whole(relative=True)}),
+        Pricer(digits_network, [], ["size"], {"latency": Whole(relative=True)}),
     ):
         assert pricer.measurable == frozenset()
         assert pricer.measured(halved) == pricer.price(halved)

@@ -35,6 +35,8 @@ def recipe(digits_data: Data, tmp_path_factory: pytest.TempPathFactory) -> Recip
         data=folder,
         batch=BATCH,
         teacher=None,
+        optimiser="adam",
+        augmentation="none",
         mixed=False,
         threads=1,
     )

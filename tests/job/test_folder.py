@@ -14,8 +14,10 @@ from adapt.job import JobFolder, JobRequest, JobResult, Measured, NetworkResult
 from adapt.job.account import Account, Ledger
 from adapt.job.folder import Conditions
 from adapt.job.journal import Step
+from adapt.tflite.ops import make_kernel
+from lookup_tables.kernel import Tensor
 
-HERE = Conditions(data_sha256="cd" * 32, platform="this machine")
+HERE = Conditions(data_sha256="cd" * 32, platforms={"local": "this machine"})
 
 
 @pytest.fixture
@@ -28,14 +30,16 @@ def result(loss: float) -> JobResult:
         name="adapted",
         widths={"conv": 3},
         cost={"latency": {"measured": 1.5}},
-        measured=Measured(sha256="ef" * 32, latency_us=1.4, relative_error=0.01, runs=3),
+        measured={
+            "latency": Measured(sha256="ef" * 32, latency_us=1.4, relative_error=0.01, runs=3)
+        },
         holdout_accuracy=0.5,
         test_accuracy=0.25,
         test_loss=loss,
         steps_trained=9,
     )
     return JobResult(
-        platform="this machine",
+        platforms={"local": "this machine"},
         limits={"latency": 2.0},
         networks=[network],
         history=[],
@@ -95,7 +99,36 @@ def test_conditions_hold_from_the_first_sitting_on(folder: JobFolder) -> None:
     with pytest.raises(InputError, match="the data /data has changed"):
         folder.check(HERE.model_copy(update={"data_sha256": "00" * 32}))
     with pytest.raises(InputError, match="was this machine, it is a toaster"):
-        folder.check(HERE.model_copy(update={"platform": "a toaster"}))
+        folder.check(HERE.model_copy(update={"platforms": {"local": "a toaster"}}))
+
+
+def test_each_of_several_devices_stays_what_it_was(folder: JobFolder) -> None:
+    two = HERE.model_copy(update={"platforms": {"a": "a phone", "b": "a board"}})
+    folder.check(two)
+    folder.check(two)
+    swapped = two.model_copy(update={"platforms": {"a": "a phone", "b": "a toaster"}})
+    with pytest.raises(InputError, match=r"the device b has changed .* was a board, it is a toast"):
+        folder.check(swapped)
+
+
+def test_prices_of_each_device_are_apart(folder: JobFolder) -> None:
+    kernel = make_kernel("RELU", [Tensor("float32", (1, 1))], [Tensor("float32", (1, 1))])
+    folder.prices().keep({("hot", kernel): (1.0, 0.1)})
+    folder.prices(2).keep({("hot", kernel): (2.0, 0.1)})
+    assert folder.prices(1).get("hot", kernel) == (1.0, 0.1)
+    assert folder.prices(2).get("hot", kernel) == (2.0, 0.1)
+    folder.discard()
+    assert not folder.path.exists()
+
+
+def test_what_was_spent_is_that_of_the_journal_written_last() -> None:
+    ledger = Ledger()
+    ledger.resume(Account(seconds={"search": 9.0}, kernels_measured=5))
+    ledger.resume(Account(seconds={"search": 4.0}, kernels_measured=2))
+    assert ledger.account.seconds == {"search": 9.0}
+    assert ledger.account.kernels_measured == 5
+    ledger.resume(Account(seconds={"search": 9.0, "trial-03 finish": 1.0}, kernels_measured=6))
+    assert ledger.account.kernels_measured == 6
 
 
 def test_discarding(folder: JobFolder) -> None:
@@ -123,7 +156,7 @@ def test_begun(folder: JobFolder, make_step: Callable[[int], Step]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "another version of adapt"),
+        ({"format": 1}, "another version of adapt"),
         ({"mood": "good"}, "mood: extra inputs are not permitted"),
         ({"request": {"budget": []}}, "request.model: field required"),
         ({"result": 5}, "result"),

@@ -139,3 +139,17 @@ def test_a_full_disk_keeps_the_last_step(journal: Journal, tmp_path: Path, make_
         assert same(journal.last(), make_step(4))
     journal.append(make_step(5))
     assert same(journal.last(), make_step(5))
+
+
+def test_a_complete_journal_keeps_every_checkpoint(tmp_path: Path, make_step: Make) -> None:
+    journal = Journal(tmp_path / "journal", complete=True)
+    for number in range(5):
+        journal.append(make_step(number))
+    assert all(same(journal.read(number), make_step(number)) for number in range(5))
+
+
+def test_a_step_that_cannot_be_read(journal: Journal) -> None:
+    assert same(journal.read(4), journal.last() or journal.read(3))
+    for number in (0, 7):  # Whose checkpoint is gone, and that never was.
+        with pytest.raises(InputError, match=f"step {number} in .* cannot be read"):
+            journal.read(number)

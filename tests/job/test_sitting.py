@@ -35,7 +35,7 @@ def answer(lacks: list[Missing]) -> tuple[str, list[Missing]]:
     """What comes of a question that lacks these, one after the other, and what was measured."""
     measured: list[Missing] = []
     sitting: Any = SimpleNamespace(
-        _measure=measured.append, yardstick=SimpleNamespace(platform="here")
+        _measure=measured.append, devices=SimpleNamespace(lacking=lambda lack: {"here": lack})
     )
     left = list(lacks)
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapt.job.account import Ledger
+from adapt.job.devices import open_devices
 from adapt.job.folder import JobFolder
 from adapt.job.request import JobRequest
 from adapt.job.result import Measured
-from adapt.job.wholes import WholeNetworks
-from adapt.job.yardstick import OnEyeriss, open_yardstick
+from adapt.job.wholes import VersionFiles, WholeNetworks
+from adapt.job.yardstick import OnEyeriss
 from adapt.network.load import Network
 
 CLEARLY_LESS = 0.8
@@ -23,7 +24,9 @@ class Silent:
 
     def notify(self, line: str) -> None: ...
 
-    def measuring(self, done: int, total: int) -> None: ...
+    def say(self, line: str) -> None: ...
+
+    def measuring(self, done: int, total: int, device: str) -> None: ...
 
     def advanced(self, track: str, state: object) -> None: ...
 
@@ -33,20 +36,21 @@ def test_measured_once_and_known_for_good(
 ) -> None:
     quarter = {name: max(2, width // 4) for name, width in digits_network.widths.items()}
     folder = JobFolder.create(tmp_path / "job", request_made)
-    with open_yardstick(
+    with open_devices(
         folder,
         home=tmp_path,
         tables=tmp_path / "tables.db",
         listener=Silent(),
         ledger=Ledger(),
-    ) as yardstick:
-        wholes = WholeNetworks(yardstick, digits_network, relative=True)
+    ) as devices:
+        yardstick = devices.yardsticks["local"]
+        wholes = WholeNetworks(yardstick, VersionFiles(digits_network), relative=True)
         assert wholes.fit
         assert wholes.latency(quarter) is None
         wholes.measure([quarter])
         latency, original = wholes.latency(quarter) or (0.0, 0.0)
         assert 0 < latency < CLEARLY_LESS * original
-        again = WholeNetworks(yardstick, digits_network, relative=True)
+        again = WholeNetworks(yardstick, VersionFiles(digits_network), relative=True)
         assert again.latency(quarter) == (latency, original)
         assert again.latency({**quarter, next(iter(quarter)): 3}) is None
         whole, same = again.latency({}) or (0.0, 1.0)
@@ -55,7 +59,7 @@ def test_measured_once_and_known_for_good(
 
 def test_a_model_measures_nothing(digits_network: Network) -> None:
     yardstick = OnEyeriss()
-    wholes = WholeNetworks(yardstick, digits_network, relative=True)
+    wholes = WholeNetworks(yardstick, VersionFiles(digits_network), relative=True)
     assert not wholes.fit
     assert wholes.latency({}) is None
 
@@ -76,10 +80,11 @@ class Crowded(OnEyeriss):
 def test_files_go_as_many_at_a_time_as_fit(digits_network: Network) -> None:
     group, width = next(iter(digits_network.widths.items()))
     versions = [{group: width - number} for number in (1, 2, 3)]
+    files = VersionFiles(digits_network)
     alone = Crowded(1 << 30)
-    WholeNetworks(alone, digits_network, relative=True).measure(versions)
+    WholeNetworks(alone, files, relative=True).measure(versions)
     ((original, *others),) = alone.batches
     crowded = Crowded(original + others[0] + others[1])
-    WholeNetworks(crowded, digits_network, relative=True).measure(versions)
+    WholeNetworks(crowded, files, relative=True).measure(versions)
     assert crowded.batches == [[original, *others[:2]], [original, others[2]]]
-    assert not WholeNetworks(Crowded(original), digits_network, relative=True).fit
+    assert not WholeNetworks(Crowded(original), files, relative=True).fit

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapt.budget import within
+from adapt.budget import binding, within
 from adapt.errors import BudgetUnreachable
 from adapt.methods import METHODS
 from adapt.methods.base import Method, Phase, State, cost_of, priced
@@ -99,6 +99,19 @@ def test_the_history_says_what_each_point_costs(run: Any) -> None:
         assert point.cost == priced(run.bench.pricer.price(point.widths))
         assert 0 <= point.accuracy <= 1
         assert 0 <= point.loss < 20
+
+
+def test_the_limit_that_binds_is_named(run: Any) -> None:
+    """Of the last network it is that of the budget of which most is used, as far as prices tell."""
+    first, *others = run.state.history
+    assert first.binding == (
+        "" if first.number == 0 else binding(cost_of(first.cost).values_by_resource, run.limits)
+    )
+    assert all(point.binding in run.limits for point in others)
+    last = run.state.history[-1]
+    cost = cost_of(last.cost)
+    used = {name: cost[name].value / limit for name, limit in run.limits.items()}
+    assert used[last.binding] >= max(used.values()) - 0.05
 
 
 def test_steps_are_counted(run: Any, name: str) -> None:

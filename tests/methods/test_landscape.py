@@ -131,3 +131,24 @@ def test_proposals_differ_and_reach_the_goal(seed: int) -> None:
     assert proposals(ways, lost, [], 10, seed) == first
     second = proposals(ways, lost, first, 10, seed + 100)
     assert not [widths for widths in second if widths in first]
+
+
+@pytest.mark.parametrize("price", [smooth, stepped])
+def test_neighbours_differ_in_one_group_at_least_and_reach_the_goal(price: object) -> None:
+    ways = landscape(price, 0.6)
+    best = ways.greedy(lost)
+    found = [way() for way in ways.neighbours(best, lost)]
+    assert all(ways.meets(widths) for widths in found)
+    others = [widths for widths in found if widths != best]
+    assert len(others) >= 3
+    # Each group is tried wider or narrower than it was.
+    assert all(any(widths[name] != best[name] for widths in others) for name in WIDTHS)
+
+
+def test_later_proposals_look_near_the_best() -> None:
+    ways = landscape(smooth, 0.6)
+    first = sorted(proposals(ways, lost, [], 10, 0), key=total_lost)
+    second = proposals(ways, lost, first, 10, 100)
+    near = [way() for widths in first[:2] for way in ways.neighbours(widths, lost)]
+    assert any(widths in near for widths in second)
+    assert len(second) == 10

@@ -75,7 +75,7 @@ def test_each_stage_is_a_step(run: Any) -> None:
     stages = [Memory.model_validate(s.memory).stage for s, _ in run.journal if s.memory]
     iterations = len(run.state.history) - 1
     assert stages.count(Stage.TUNE) == iterations
-    assert stages.count(Stage.PROPOSE) == 2 * iterations
+    assert stages.count(Stage.PROPOSE) == 3 * iterations
     assert run.state.memory == {}
 
 
@@ -100,7 +100,7 @@ def test_prices_are_corrected_by_what_whole_networks_take(
                 model.measured |= set(lack.kernels)
 
     whole = Whole(share, price)
-    pricer = Pricer(bench.network, [model], ["latency"], whole)
+    pricer = Pricer(bench.network, [model], ["latency"], {"latency": whole})
     run = driver.run("netadapt", "latency=60%", model=model, pricer=pricer, whole=whole,
                      long_steps=0, first_step=0.4)  # fmt: skip
     point = run.state.history[-1]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adapt.fleet.choice import DeviceChoice
 from adapt.job import JobRequest, JobResult, Measured, NetworkResult
 from adapt.methods.base import Iteration, Proposal
 
@@ -31,12 +32,14 @@ def network(name: str, scale: float, accuracy: float, **changes: Any) -> Network
         "name": name,
         "widths": {group: max(1, round(width * scale)) for group, width in WIDTHS.items()},
         "cost": cost_record(scale),
-        "measured": Measured(
-            sha256=name.encode().hex().ljust(64, "0"),
-            latency_us=25.5 * scale,
-            relative_error=0.01,
-            runs=3,
-        ),
+        "measured": {
+            "latency": Measured(
+                sha256=name.encode().hex().ljust(64, "0"),
+                latency_us=25.5 * scale,
+                relative_error=0.01,
+                runs=3,
+            )
+        },
         "holdout_accuracy": accuracy + 0.01,
         "test_accuracy": accuracy,
         "test_loss": 0.3,
@@ -83,6 +86,7 @@ def make_request(**changes: Any) -> JobRequest:
         "budget": ["latency=50%"],
         "compare": ["uniform"],
         "threads": 2,
+        "devices": [DeviceChoice(text="pixel", name="pixel", label="pixel")],
     }
     return JobRequest(**{**values, **changes})
 
@@ -91,7 +95,9 @@ def make_result(**changes: Any) -> JobResult:
     """The result of the usual job: met, two iterations, a baseline."""
     narrower = {**WIDTHS, "conv2d_1": 40}
     values: dict[str, Any] = {
-        "platform": "Pixel 6 (Tensor), ai-edge-litert 2.3.0 [00ff], xnnpack, 1 thread(s)",
+        "platforms": {
+            "pixel": "Pixel 6 (Tensor), ai-edge-litert 2.3.0 [00ff], xnnpack, 1 thread(s)"
+        },
         "limits": {"latency": 12.5},
         "networks": [
             network("original", 1.0, 0.90),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from adapt.budget import RESOURCES, Budget
 from adapt.cli import run
+from adapt.fleet.choice import DeviceChoice, parse_choices
 from adapt.job import JobRequest
 from adapt.methods.base import Settings
 from adapt.report.command import budget_for, command
@@ -32,7 +33,8 @@ def parsed(text: str) -> dict[str, object]:
 
 
 def test_a_plain_job_takes_few_options(request_of: Make) -> None:
-    assert parsed(command(request_of(compare=[]))) == {
+    request = request_of(compare=[], devices=[DeviceChoice()])
+    assert parsed(command(request)) == {
         "model": Path("/models/resnet8.h5"),
         "data": "/data/cifar10",
         "budgets": ("latency=50%",),
@@ -56,22 +58,27 @@ def test_every_option_comes_back(request_of: Make) -> None:
         distillation=0.5,
         temperature=2,
     )
+    asked = {
+        "agent_python": Path("/opt/agent/bin/python"),
+        "backend": "builtin",
+        "binary": Path("/opt/benchmark_model"),
+        "binary_flags": ("use_gpu=true",),
+        "threads": 4,
+        "cores": "little",
+        "core_mask": 0xF0,
+    }
     request = request_of(
         model=Path("/my models/a;b $(c).keras"),
         budget=["latency=1.5ms", "macs=6M"],
+        target_accuracy=0.9,
+        minimise="macs",
         holdout=0.2,
         pixel_range=(-1.0, 1.0),
         resize=True,
         exact=True,
         quantize="int8",
         energy="eyeriss",
-        agent_python=Path("/opt/agent/bin/python"),
-        backend="builtin",
-        binary=Path("/opt/benchmark_model"),
-        binary_flags=["use_gpu=true"],
-        device_threads=4,
-        cores="little",
-        core_mask=0xF0,
+        devices=parse_choices(["local"], asked),
         seed=5,
         tables=Path("/var/tables.db"),
         settings=settings,
@@ -80,15 +87,27 @@ def test_every_option_comes_back(request_of: Make) -> None:
     assert given.pop("model") == request.model
     assert given.pop("budgets") == tuple(request.budget)
     assert given.pop("compare") == tuple(request.compare)
-    assert given.pop("core_mask") == str(request.core_mask)
-    assert given.pop("binary_flags") == tuple(request.binary_flags)
+    assert given.pop("core_mask") == str(asked.pop("core_mask"))
+    assert given.pop("device_threads") == asked.pop("threads")
+    for name, value in asked.items():
+        assert given.pop(name) == value, name
     for name, value in given.items():
         assert value == getattr(settings if hasattr(settings, name) else request, name), name
-    unnamed = {"model", "model_sha256", "budget", "compare", "core_mask", "settings", "directory"}
-    unnamed |= {"binary_flags"}
+    unnamed = {"model", "model_sha256", "budget", "compare", "settings", "directory"}
     # Left at their defaults above.
-    unnamed |= {"method", "device"}
+    unnamed |= {"method", "devices"}
     assert given.keys() == (JobRequest.model_fields.keys() - unnamed) | Settings.model_fields.keys()
+
+
+def test_devices_come_back_as_they_were_asked_for(request_of: Make) -> None:
+    texts = ["local,threads=2,label=two", "local", "pi,cores=all,threads=3"]
+    common = {"threads": 4, "backend": "builtin"}
+    request = request_of(devices=parse_choices(texts, common), budget=["latency@two=1ms"])
+    given = parsed(command(request))
+    assert given["devices"] == tuple(texts)
+    assert given["device_threads"] == 4
+    assert given["backend"] == "builtin"
+    assert "cores" not in given
 
 
 def test_another_budget_replaces_the_first(request_of: Make) -> None:

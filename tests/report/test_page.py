@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from adapt.fleet.choice import parse_choices
 from adapt.job import JobRequest, JobResult, Measured
 from adapt.methods.base import Iteration
 from adapt.report import write_report
@@ -169,7 +170,7 @@ def test_nothing_can_be_injected(
     result = result_of(
         networks=networks,
         history=[iteration_of(0, "", widths, 1.0), iteration_of(1, EVIL, {**widths, EVIL: 4}, 0.5)],
-        platform=EVIL,
+        platforms={"pixel": EVIL},
         kept_whole=[EVIL],
         seconds={EVIL: 5.0, f"{EVIL} search": 4.0},
         examples={EVIL: 5},
@@ -206,7 +207,7 @@ def _nothing_known(request_of: Make, result_of: Make, iteration_of: Make, networ
             name,
             1.0,
             math.nan,
-            measured=_odd(latency),
+            measured={"latency": _odd(latency)},
             cost={"latency": {"measured": math.nan}},
             test_loss=math.inf,
             widths={},
@@ -239,7 +240,7 @@ def _no_device(request_of: Make, result_of: Make, *_: Make) -> Any:
     networks = [
         each.model_copy(
             update={
-                "measured": None,
+                "measured": {},
                 "cost": {
                     **each.cost,
                     "latency": {"analytic": 50 * scale},
@@ -250,13 +251,13 @@ def _no_device(request_of: Make, result_of: Make, *_: Make) -> Any:
         for each, scale in zip(result_of().networks, (1.0, 0.5, 0.5), strict=True)
     ]
     result = result_of(
-        platform="a chip, by its model",
+        platforms={"eyeriss": "a chip, by its model"},
         told_by={"latency": told, "energy": told},
         networks=networks,
         limits={"energy": 44.0},
         kernels_measured=0,
     )
-    return request_of(budget=["energy=55%"], device="eyeriss"), result
+    return request_of(budget=["energy=55%"], devices=parse_choices(["eyeriss"], {})), result
 
 
 @pytest.mark.parametrize(

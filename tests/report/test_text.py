@@ -47,7 +47,7 @@ def test_accuracy_is_that_of_the_int8_file(
 def test_odd_values_are_dashes(request_of: Make, result_of: Make, network_of: Make) -> None:
     odd = Measured(sha256="00" * 32, latency_us=math.nan, relative_error=math.inf, runs=0)
     networks = [
-        network_of("original", 1.0, 0.9, measured=odd, cost={}),
+        network_of("original", 1.0, 0.9, measured={"latency": odd}, cost={}),
         network_of("adapted", 0.49, math.nan),
     ]
     text = summary(request_of(), result_of(networks=networks), Path("jobs"))

@@ -25,7 +25,9 @@ def timed(
     """A result whose original takes 25.5 us and whose adapted network takes what is given."""
 
     def make(latency_us: float, spread: float = 0.01) -> JobResult:
-        adapted = network_of("adapted", 0.49, 0.89, measured=measured(latency_us, spread))
+        adapted = network_of(
+            "adapted", 0.49, 0.89, measured={"latency": measured(latency_us, spread)}
+        )
         return result_of(networks=[network_of("original", 1.0, 0.9), adapted])
 
     return make
@@ -89,7 +91,7 @@ def test_what_is_measured_in_part_is_predicted(request_of: Make, result_of: Make
 
 
 def test_a_latency_that_nobody_measured_is_modelled(request_of: Make, result_of: Make) -> None:
-    modelled = {"measured": None, "cost": {"latency": {"analytic": 12.0}}}
+    modelled = {"measured": {}, "cost": {"latency": {"analytic": 12.0}}}
     networks = [each.model_copy(update=modelled) for each in result_of().networks]
     (check,) = check_limits(request_of(), result_of(networks=networks))
     assert (check.value, check.allowed) == (12.0, 12.5)

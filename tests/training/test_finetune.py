@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from adapt.network.elastic import ElasticNetwork
 from adapt.network.groups import find_groups
 from adapt.network.load import Network
 from adapt.network.shrink import Weights
+from adapt.training.augmentation import Augmentation
 from adapt.training.data import Data, Split
 from adapt.training.finetune import Checkpoint, Schedule, Teacher, Trainer, derive_seed
+from adapt.training.optimiser import Optimiser
 
 RATE = 0.001
 
@@ -178,13 +181,25 @@ def test_any_widths_without_tracing_again(
     assert set(digits_trainer.traces.values()) == {1}
 
 
-def test_one_adam_step_and_the_next_are_those_of_keras(
-    digits_network: Network, digits_data: Data
+@pytest.mark.parametrize(
+    ("optimiser", "of_keras", "rate"),
+    [
+        (Optimiser.ADAM, keras.optimizers.Adam, 0.01),
+        (Optimiser.MOMENTUM, partial(keras.optimizers.SGD, momentum=0.9, nesterov=True), 0.002),
+    ],
+)
+def test_one_step_and_the_next_are_those_of_keras(
+    digits_network: Network,
+    digits_data: Data,
+    optimiser: Optimiser,
+    of_keras: Callable[[], Any],
+    rate: float,
 ) -> None:
     batch = digits_data.train.take(np.arange(48))
     network = ElasticNetwork(digits_network.model, digits_network.groups)
-    trainer = Trainer(network, replace(digits_data, train=batch), batch=48)  # One batch is all.
-    schedule = Schedule(0.01, 3, cosine=True)
+    one = replace(digits_data, train=batch)  # One batch is all.
+    trainer = Trainer(network, one, batch=48, optimiser=optimiser)
+    schedule = Schedule(rate, 3, cosine=True)
     # Away from the optimum: Adam follows the sign of gradients that are nothing but rounding.
     random = np.random.default_rng(2)
     start = {p: (v + random.normal(0, 0.05, v.shape) ** 2).astype(np.float32)
@@ -193,7 +208,7 @@ def test_one_adam_step_and_the_next_are_those_of_keras(
 
     model = keras.models.clone_model(digits_network.model)
     shrink.write_weights(model, start)
-    model.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy")
+    model.compile(of_keras(), "sparse_categorical_crossentropy")
     for step in range(3):
         model.optimizer.learning_rate = schedule.at(step)
         model.train_on_batch(digits_data.prepared(batch.inputs), batch.labels)
@@ -372,4 +387,27 @@ def test_a_teacher_in_pieces(digits_network: Network, digits_data: Data) -> None
     piece = taught(digits_network, digits_data, 0.7).train(start, schedule, seed=5, until=2)
     other = taught(digits_network, digits_data, 0.7)
     assert same(whole.weights, other.train(piece, schedule, seed=5).weights)
+    assert set(other.traces.values()) == {1}
+
+
+@pytest.mark.parametrize("optimiser", Optimiser)
+def test_changed_images_in_pieces(
+    digits_network: Network, digits_data: Data, optimiser: Optimiser
+) -> None:
+    """What chance does to images, and a teacher to what is learnt of them, repeats as well."""
+
+    def made(augmentation: Augmentation) -> Trainer:
+        elastic = ElasticNetwork(digits_network.model, digits_network.groups)
+        teacher = Teacher(digits_network.weights, 0.7, 3.0)
+        return Trainer(
+            elastic, digits_data, batch=32, teacher=teacher,
+            optimiser=optimiser, augmentation=augmentation,
+        )  # fmt: skip
+
+    start, schedule = Checkpoint(digits_network.weights), Schedule(RATE, 5, cosine=True)
+    whole = made(Augmentation.BOTH).train(start, schedule, seed=5)
+    other = made(Augmentation.BOTH)
+    piece = other.train(start, schedule, seed=5, until=2)
+    assert same(whole.weights, other.train(piece, schedule, seed=5).weights)
+    assert not same(whole.weights, made(Augmentation.NONE).train(start, schedule, seed=5).weights)
     assert set(other.traces.values()) == {1}

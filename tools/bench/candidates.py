@@ -150,7 +150,8 @@ def measure(executor: str, workers: int, threads: int, count: int, folder: Path)
     if executor == "processes":
         store(lab.data, folder)
         digest = file_digest(lab.path)
-        recipe = Recipe(lab.path, digest, folder, BATCH, None, mixed=False, threads=threads)
+        recipe = Recipe(lab.path, digest, folder, BATCH, None, "adam", "none",
+                        mixed=False, threads=threads)  # fmt: skip
         made = crew_of_processes(recipe, workers)
     try:
         list(made.run(lab.tasks(2 * TUNED_EVERY * workers)))  # Opening and tracing.

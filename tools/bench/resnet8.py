@@ -141,12 +141,12 @@ def describe(result: dict[str, Any]) -> str:
     """One run in a line."""
     original, adapted = result["networks"][:2]
     seconds = result["seconds"]
-    whole = original["measured"]["latency_us"]
+    whole = original["measured"]["latency"]["latency_us"]
     predicted = [sum(n["cost"]["latency"].values()) for n in (adapted, original)]
     return (
         f"search {seconds.get('search', 0):5.1f} s, measuring {seconds.get('measuring', 0):5.1f} s,"
         f" long fine-tune {seconds.get('finish', 0):5.1f} s;"
-        f" latency {adapted['measured']['latency_us'] / whole:.2%} measured,"
+        f" latency {adapted['measured']['latency']['latency_us'] / whole:.2%} measured,"
         f" {predicted[0] / predicted[1]:.2%} predicted;"
         f" hold-out {adapted['holdout_accuracy']:.2%}, test {adapted['test_accuracy']:.2%}"
         f" of {original['test_accuracy']:.2%};"
