@@ -16,6 +16,7 @@ from adapt.commands import COMMANDS
 from adapt.commands.asked import chosen_devices
 from adapt.commands.data import image_options
 from adapt.commands.device import BINARY_OPTIONS
+from adapt.commands.workers import chosen_workers, worker_options
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -223,26 +224,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     default=None,
     help="Threads of training, of each worker.  [default: all processors / workers]",
 )
-@click.option(
-    "--executor",
-    type=click.Choice(["here", "processes", "ray"]),
-    default="here",
-    show_default=True,
-    help="Where candidates are tuned and scored: in this process, in several, or on a cluster.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 1024),
-    default=None,
-    help="Processes or actors of these.  [default: 1 here, else 2]",
-)
-@click.option(
-    "--data-memory",
-    type=click.FloatRange(0, 1e6),
-    default=None,
-    help="GB of examples in memory; the rest is read from disk.  [default: a quarter of the free]",
-)
-@click.option("--mixed-precision", is_flag=True, help="Train in bfloat16 where weights allow it.")
+@worker_options
 @click.option(
     "--seed",
     type=click.IntRange(0, (1 << 31) - 1),
@@ -292,7 +274,7 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
     turned = {name: options[name] for name in Settings.model_fields if options[name] is not None}
     if options["no_distill"]:
         turned["distillation"] = 0.0
-    workers = _workers(options["executor"], options["workers"])
+    workers = chosen_workers(options["executor"], options["workers"])
     # Those options that are fields of the request as they stand.
     plain = {name: options[name] for name in JobRequest.model_fields if name in options}
     derived = {
@@ -315,14 +297,6 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         return JobFolder.create(options["output"], request)
     stem = re.sub(r"[^A-Za-z0-9._-]", "-", options["model"].stem)
     return JobFolder.create_numbered(load_config().jobs, stem, request)
-
-
-def _workers(executor: str, asked: int | None) -> int:
-    if executor == "here" and asked not in (None, 1):
-        raise UsageError(
-            f"--workers {asked} have nothing to do in this process", "Give --executor processes."
-        )
-    return asked or (1 if executor == "here" else 2)
 
 
 def _digest(model: Path) -> str:

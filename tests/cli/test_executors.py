@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import signal
@@ -83,7 +84,12 @@ def test_stopped_by_the_user(bare_adapt: Adapt) -> None:
 
 
 def workers(running: Any) -> list[psutil.Process]:
-    return [p for p in running.descendants() if "spawn_main" in " ".join(p.cmdline())]
+    found = []
+    for process in running.descendants():
+        with contextlib.suppress(psutil.NoSuchProcess):  # Or about to be none.
+            if "spawn_main" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def test_workers_of_one_process(bare_adapt: Adapt) -> None:
