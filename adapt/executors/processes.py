@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
 from adapt.executors.base import Outcome, Task
@@ -27,7 +28,14 @@ class _Process:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, recipe), daemon=True)
-        self._process.start()
+        # Ctrl-C reaches every process of a terminal; a worker would die of it with a traceback until
+        # it has said that it ignores it. What is blocked here is blocked in what is started.
+        resource_tracker.ensure_running()  # It would unblock.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         # Theirs alone, so that it closes when they end.
         theirs.close()
 
