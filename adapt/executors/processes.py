@@ -28,8 +28,8 @@ class _Process:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, recipe), daemon=True)
-        # Ctrl-C reaches every process of a terminal; a worker would die of it with a traceback before
-        # it has said that it ignores it. What is blocked here is blocked in what is started.
+        # Ctrl-C reaches every process of a terminal; a worker would die of it with a traceback
+        # until it ignores it. What is blocked here is blocked in what is started.
         resource_tracker.ensure_running()  # It would unblock.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
