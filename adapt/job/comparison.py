@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from adapt.cost.base import Cost
 from adapt.job.files import write_file, write_model
-from adapt.job.result import Measured, NetworkResult
+from adapt.job.result import Measured, NetworkResult, OperatorResult
 from adapt.job.sitting import Sitting
 from adapt.job.track import Final
 from adapt.methods.base import Phase, State, full_keep, priced
@@ -71,4 +71,14 @@ def _result(
         test_loss=score.loss,
         tflite_accuracy=tflite_accuracy(content, sitting.data) if quantized else None,
         steps_trained=final.state.steps_trained,
+        operators=_operators(sitting, final.state.widths),
     )
+
+
+def _operators(sitting: Sitting, widths: Mapping[str, int]) -> list[OperatorResult]:
+    kernels = sitting.network.kernels(widths)
+    latencies = sitting.devices.latencies_now(kernels)
+    return [
+        OperatorResult(op=kernel.op, shape=list(kernel.outputs[0].shape), latency_us=latency)
+        for kernel, latency in zip(kernels, latencies, strict=True)
+    ]

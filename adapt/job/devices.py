@@ -58,6 +58,16 @@ class Devices:
             {label: each.models_now(kernels) for label, each in self.yardsticks.items()}
         )
 
+    def latencies_now(self, kernels: Sequence[Kernel]) -> list[dict[str, float]]:
+        """What each of `kernels`, those of one network, adds to latencies, us, by their names."""
+        found: list[dict[str, float]] = [{} for _ in kernels]
+        for label, yardstick in self.yardsticks.items():
+            name = self._name("latency", label)
+            for mine, latency in zip(found, yardstick.latencies_now(kernels), strict=True):
+                if latency is not None:
+                    mine[name] = latency
+        return found
+
     def whole(self, contents: Sequence[bytes]) -> list[dict[str, Measured]]:
         """The .tflite files `contents` as measured side by side, by the name of the latency."""
         found: list[dict[str, Measured]] = [{} for _ in contents]

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adapt.methods.base import CostRecord, Iteration
 
-__all__ = ["JobResult", "Measured", "NetworkResult", "TargetResult"]
+__all__ = ["JobResult", "Measured", "NetworkResult", "OperatorResult", "TargetResult"]
 
 
 class Measured(BaseModel):
@@ -24,13 +24,27 @@ class Measured(BaseModel):
     runs: int
 
 
+class OperatorResult(BaseModel):
+    """One TFLite operator of a network: its result's shape, and what it adds to the latency.
+
+    `latency_us` is predicted, microseconds, by the names that `NetworkResult.measured` has, without
+    those of devices whose tables do not know it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    op: str
+    shape: list[int]
+    latency_us: dict[str, float] = {}
+
+
 class NetworkResult(BaseModel):
     """One network of the comparison: the original, the adapted one or a baseline.
 
     `cost` is predicted (from tables, models and counts); `measured` is by the name of the latency,
     "latency" or of several devices "latency@LABEL", without those of which no device was asked;
     `tflite_accuracy` is that of the int8 file on the
-    test split, where there is one.
+    test split, where there is one. `operators` are in the order in which they run.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,6 +58,7 @@ class NetworkResult(BaseModel):
     test_loss: float
     tflite_accuracy: float | None = None
     steps_trained: int
+    operators: list[OperatorResult] = []
 
 
 class TargetResult(BaseModel):

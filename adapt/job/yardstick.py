@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from adapt.cost.base import CostModel, Missing
+from adapt.cost.chain import Chain
 from adapt.cost.counts import MacCount
 from adapt.cost.energy import TableEnergy
 from adapt.cost.eyeriss.model import EyerissCost
@@ -67,6 +68,13 @@ class Yardstick(Protocol):
         """What prices networks of `kernels` at the end, these measured anew."""
         ...
 
+    def latencies_now(self, kernels: Sequence[Kernel]) -> list[float | None]:
+        """What each of `kernels`, those of one network, adds to its latency, us; None if unknown.
+
+        By what `models_now` had measured.
+        """
+        ...
+
     def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
         """The .tflite files `contents` as measured side by side; None of what cannot be."""
         ...
@@ -97,6 +105,10 @@ class OnEyeriss:
     def models_now(self, kernels: Iterable[Kernel]) -> tuple[CostModel, ...]:
         """The same model: it has no minutes."""
         return self.models
+
+    def latencies_now(self, kernels: Sequence[Kernel]) -> list[float | None]:
+        """By the model."""
+        return [Chain(self.models, ["latency"]).price([k])["latency"].value for k in kernels]
 
     def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
         """Nothing is measured."""
@@ -168,6 +180,11 @@ class OnDevice:
         table = TableLatency(self._store, self._platform)
         self._tables.append(table)
         return self._cost_models(table)
+
+    def latencies_now(self, kernels: Sequence[Kernel]) -> list[float | None]:
+        """By the table."""
+        answers, _ = TableLatency(self._store, self._platform).answers(kernels)
+        return [None if answer is None else answer.latency_us for answer in answers]
 
     def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
         """Time whole networks in turns."""

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapt.budget import base, device_of
-from adapt.cost.offline import EYERISS
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, NetworkResult
-from adapt.methods import METHODS
-from adapt.methods.base import Settings
 from adapt.report.command import budget_for, command
+from adapt.report.facts import job_facts
+from adapt.report.operators import operator_table
 from adapt.report.svg import Plot
 from adapt.report.tables import (
     Cell,
@@ -28,7 +27,6 @@ from adapt.report.values import (
     UNKNOWN,
     amount,
     count,
-    duration,
     known,
     micro,
     percent,
@@ -91,6 +89,7 @@ class Story:
     checks: Table
     networks: Table
     plots: list[Plot]
+    operators: Table | None
     iterations: Table | None
     proposals: Table | None
     family: Family | None
@@ -121,11 +120,12 @@ def tell(request: JobRequest, result: JobResult, plots: list[Plot]) -> Story:
         checks=_check_table(checks, result),
         networks=network_table(result),
         plots=plots,
+        operators=operator_table(result),
         iterations=iteration_table(result),
         proposals=proposal_table(result),
         family=_family(request, result),
         kept_whole=result.kept_whole,
-        facts=_facts(request, result),
+        facts=job_facts(request, result),
         command=command(request),
         directory=str(request.directory or ""),
     )
@@ -283,65 +283,3 @@ def _family(request: JobRequest, result: JobResult) -> Family | None:
         last=f"family/iteration-{stored[-1].number:02d}.keras",
         example=command(request, budget),
     )
-
-
-def _facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
-    settings = request.settings.settled(METHODS[request.method].defaults)
-    splits = [f"{name} {count(number)}" for name, number in result.examples.items()]
-    measured = next(iter(result.network("adapted").measured.values()), None)
-    low, high = request.pixel_range
-    return [
-        ("Model", str(request.model)),
-        ("SHA-256 of the model", request.model_sha256),
-        *([("SHA-256 of adapted.tflite", measured.sha256)] if measured else []),
-        ("Data", request.data),
-        ("Examples", ", ".join(splits)),
-        ("Pixels", f"{low:g} to {high:g}" + (", scaled to fit" if request.resize else "")),
-        ("Method", request.method),
-        ("Precision of the .tflite files", request.quantize),
-        *_device_facts(request, result),
-        ("Seed", str(request.seed)),
-        ("Threads of training", str(request.threads)),
-        ("Short fine-tune", f"{settings.short_steps} steps at {settings.short_rate:g}"),
-        ("Long fine-tune", f"{settings.long_steps} steps at up to {settings.long_rate:g}"),
-        ("Optimiser", str(settings.optimiser)),
-        ("Augmentation", str(settings.augmentation)),
-        ("Learnt from the original", _distillation(settings)),
-        ("Batch", f"{settings.batch} examples"),
-        ("Importance of filters", str(settings.importance)),
-        *_tightening(request.method, settings),
-        ("Time", duration(sum(s for s in result.seconds.values() if known(s) is not None))),
-    ]
-
-
-def _distillation(settings: Settings) -> str:
-    if not settings.distillation:
-        return "nothing"
-    share = percent(settings.distillation, 0)
-    return f"{share} of the loss, at temperature {settings.temperature:g}"
-
-
-def _tightening(method: str, settings: Settings) -> list[tuple[str, str]]:
-    """How fast costs fell; nothing of a method that has no iterations."""
-    step = settings.first_step
-    match method:
-        case "netadapt":
-            return [("Tightening", f"{percent(step)} in each iteration")]
-        case "netadapt-paper":
-            each = f"{percent(step)} of the original, times {settings.decay:g} each"
-            return [("Tightening", each)]
-    return []
-
-
-def _device_facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
-    """What was measured, and how; and what told the rest."""
-    facts = []
-    for device in request.devices:
-        of = f" of {device.label}" if len(request.devices) > 1 else ""
-        if device.name != EYERISS:
-            facts.append(("Device", f"{device.name}; {device.runtime}"))
-        facts.append((f"Platform{of}", result.platforms[device.label]))
-    if result.timed:
-        known = f"{count(result.kernels_measured)} that the table lacked"
-        facts.append(("Kernels measured", known))
-    return [*facts, *((heading(name), words) for name, words in result.told_by.items())]

@@ -51,12 +51,14 @@ def test_every_option_comes_back(request_of: Make) -> None:
         long_rate=0.25,
         first_step=0.1,
         decay=1,
-        finalists=2,
+        finalists=4,
         settling_steps=3,
         compensate=False,
         importance="fpgm",
         distillation=0.5,
         temperature=2,
+        optimiser="momentum",
+        augmentation="flip",
     )
     asked = {
         "agent_python": Path("/opt/agent/bin/python"),
