@@ -19,6 +19,9 @@ _PLAIN_OPTIONS = (
     "quantize",
     "energy",
     "holdout",
+    "executor",
+    "workers",
+    "data_memory",
     "seed",
     "tables",
 )
@@ -58,7 +61,9 @@ def command(request: JobRequest, budget: Sequence[str] | None = None) -> str:
     words += _device_words(request.devices)
     if request.pixel_range != fields["pixel_range"].default:
         words += ["--pixel-range", *map(str, request.pixel_range)]
-    words += [_flag(name) for name in ("resize", "exact") if getattr(request, name)]
+    words += [
+        _flag(name) for name in ("resize", "exact", "mixed_precision") if getattr(request, name)
+    ]
     # The default is that of the machine, so another one would train with another number.
     words += ["--threads", str(request.threads)]
     for name, field in Settings.model_fields.items():
