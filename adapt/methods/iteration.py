@@ -136,11 +136,14 @@ class Round:
             return self._with(memory.model_copy(update=update))
         bad = [pair for pair, fits in zip(zip(best, costs, strict=True), good, strict=True)
                if not fits]  # fmt: skip
-        mended = _together(partial(self._mended, trial, cost) for trial, cost in bad)
+        kept = [trial for trial, fits in zip(trials, good, strict=True) if fits]
+        mended = _distinct(
+            _together(partial(self._mended, trial, cost) for trial, cost in bad),
+            [trial.widths for trial in kept],
+        )
         changed = self._screened(
             [widths for widths, _ in mended], "mending a proposal", [cost for _, cost in mended]
         )
-        kept = [trial for trial, fits in zip(trials, good, strict=True) if fits]
         changes: dict[str, object] = {
             "trials": [*kept, *changed],
             "verified": memory.verified + 1,
@@ -158,7 +161,7 @@ class Round:
         for count, trial in enumerate(finalists, 1):
             bench.notify(f"iteration {self.number}: tuning {count} of {len(finalists)}")
             trained = self._screening.tuned(trial.widths, settings.short_steps)
-            score = bench.trainer.score(bench.trainer.renewed(trained.weights), bench.holdout)
+            score = self._screening.judged(trial.widths, bench.trainer.renewed(trained.weights))
             proposal = self._proposal(trial).model_copy(
                 update={**vars(score), "steps": settings.short_steps}
             )
@@ -168,7 +171,7 @@ class Round:
         steps = settings.short_steps + settings.settling_steps
         trained = self._screening.tuned(trial.widths, steps, trained)
         weights = bench.trainer.renewed(trained.weights)
-        score = bench.trainer.score(weights, bench.holdout)
+        score = self._screening.judged(trial.widths, weights)
         shown = [proposal for proposal, _, _ in tuned if proposal is not winner]
         shown += [self._proposal(trial) for trial in ranked if trial not in finalists]
         point = Iteration(
@@ -303,6 +306,19 @@ class Round:
 
     def _with(self, memory: Memory) -> State:
         return self.state.model_copy(update={"memory": memory.model_dump(mode="json")})
+
+
+def _distinct(
+    candidates: Iterable[tuple[Widths, Cost]], known: Iterable[Widths]
+) -> list[tuple[Widths, Cost]]:
+    """Each of `candidates` once, without those of widths that are `known`."""
+    seen = list(known)
+    found = []
+    for widths, cost in candidates:
+        if widths not in seen:
+            seen.append(widths)
+            found.append((widths, cost))
+    return found
 
 
 def _together(questions: Iterable[Callable[[], _T]]) -> list[_T]:

@@ -20,13 +20,13 @@ from adapt.methods.base import (
     Phase,
     Proposal,
     State,
-    begun_unshrunk,
     cost_of,
     finish,
     meets,
     priced,
     unreachable,
 )
+from adapt.methods.starting import begun_unshrunk
 from adapt.methods.widths import levels
 from adapt.network.groups import Group
 from adapt.training.finetune import Checkpoint
@@ -61,7 +61,7 @@ class NetAdaptPaper:
     }
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
-        """The unshrunk network, once the narrowest network is known to meet `limits`."""
+        """The unshrunk network, once a network is known to meet `limits`."""
         return begun_unshrunk(bench, limits, original)
 
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
@@ -92,7 +92,7 @@ class NetAdaptPaper:
             )
             keep = {**state.keep, candidate.group: chosen}
             trained = bench.trained(keep, checkpoint, state.keep, number, candidate.group)
-            score = bench.trainer.score(trained.weights, bench.data.holdout)
+            score = bench.score(keep, trained.weights, bench.data.holdout)
             proposal = Proposal(
                 widths={candidate.group: candidate.width},
                 cost=priced(candidate.cost),

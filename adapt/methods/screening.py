@@ -12,8 +12,10 @@ from adapt.cost.base import Cost
 from adapt.methods.base import Bench, priced
 from adapt.methods.landscape import Lost, Widths
 from adapt.methods.memory import Memory, Trial
+from adapt.network.shrink import Weights
 from adapt.training.finetune import Checkpoint, Schedule, derive_seed
 from adapt.training.importance import strongest
+from adapt.training.scores import Score
 
 __all__ = ["Screening"]
 
@@ -73,6 +75,10 @@ class Screening:
         score = self.bench.trainer.screened(weights)
         record = {} if cost is None else priced(cost)
         return Trial(widths=widths, cost=record, accuracy=score.accuracy, loss=score.loss)
+
+    def judged(self, widths: Widths, weights: Weights) -> Score:
+        """The network of `widths` with tuned `weights`, in the precision that it ships in."""
+        return self.bench.score(self.chosen(widths), weights, self.bench.holdout)
 
     def tuned(self, widths: Widths, steps: int, start: Checkpoint | None = None) -> Checkpoint:
         """The network of `widths` after so many steps; `start` is the same after fewer."""
