@@ -10,7 +10,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 # Google's adbd and adb, for tests of phones without one.
 ADBD := .adbd
 
-.PHONY: run test test-long bench bench-predict setup lint clean help
+.PHONY: run test test-long test-vm bench bench-predict setup lint clean help
 
 help:  ## This list.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -33,6 +33,9 @@ lint: $(VENV)/.installed  ## Style, types and the direction of imports.
 test-long: $(VENV)/.installed $(OTHER)/.installed $(ADBD)  ## The same tests with many more examples, kills and mutants.
 	STORE_MODEL_EXAMPLES=2100 STORE_MODEL_STEPS=50 TABLE_KILLS=100 ADAPT_LONG=1 \
 		$(BIN)/python -m pytest -q
+
+test-vm: $(VENV)/.installed $(ADBD)  ## Phones and USB in virtual machines; a quarter of an hour of an idle machine.
+	ADAPT_VM=1 $(BIN)/python -m pytest -q tests/fleet/vm
 
 bench: $(VENV)/.installed  ## Every benchmark, one after the other; half an hour and more.
 	for script in tools/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

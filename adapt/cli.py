@@ -16,6 +16,7 @@ from adapt.commands import COMMANDS
 from adapt.commands.asked import chosen_devices
 from adapt.commands.data import image_options
 from adapt.commands.device import BINARY_OPTIONS
+from adapt.commands.workers import chosen_workers, worker_options
 from adapt.errors import AdaptError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ __all__ = ["main"]
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _EPILOG = """Exit codes: 0 done; 2 usage; 3 the budget cannot be met; 4 device; 5 bad model, data
-or job; 6 lookup table; 7 tables are left stale; 75 busy; 130 interrupted (resume a job with
-`adapt resume`)."""
+or job; 6 lookup table; 7 tables are left stale; 8 workers die; 75 busy; 130 interrupted (resume a
+job with `adapt resume`)."""
 
 _TABLES_HELP = "File with the lookup tables.  [default: that of the configuration]"
 
@@ -221,8 +222,9 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--threads",
     type=click.IntRange(1, 1024),
     default=None,
-    help="Threads of training.  [default: all]",
+    help="Threads of training, of each worker.  [default: all processors / workers]",
 )
+@worker_options
 @click.option(
     "--seed",
     type=click.IntRange(0, (1 << 31) - 1),
@@ -272,6 +274,7 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
     turned = {name: options[name] for name in Settings.model_fields if options[name] is not None}
     if options["no_distill"]:
         turned["distillation"] = 0.0
+    workers = chosen_workers(options["executor"], options["workers"])
     # Those options that are fields of the request as they stand.
     plain = {name: options[name] for name in JobRequest.model_fields if name in options}
     derived = {
@@ -282,7 +285,8 @@ def _new_job(options: dict[str, Any]) -> JobFolder:
         "budget": list(options["budgets"]),
         "minimise": options["minimise"] or "latency",
         "compare": list(options["compare"]),
-        "threads": options["threads"] or len(os.sched_getaffinity(0)),
+        "threads": options["threads"] or max(1, len(os.sched_getaffinity(0)) // workers),
+        "workers": workers,
         "tables": options["tables"] and options["tables"].absolute(),
     }
     try:

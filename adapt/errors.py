@@ -8,6 +8,7 @@
     ├── InputError             5   a bad model, data set or job folder
     ├── TableError             6   a lookup table that cannot be read or written
     ├── Stale                  7   entries of a lookup table are left that are out of date
+    ├── WorkerError            8   a worker of --executor cannot be started, or does not live
     ├── Busy                  75   somebody else holds the device or the job
     └── Interrupted          130   Ctrl-C; the job can be resumed
 
@@ -28,6 +29,7 @@ __all__ = [
     "Stale",
     "TableError",
     "UsageError",
+    "WorkerError",
 ]
 
 
@@ -79,6 +81,12 @@ class Stale(AdaptError):
     """Entries are left out of date: the time limit came first, or kernels could not be measured."""
 
     exit_code = 7
+
+
+class WorkerError(AdaptError):
+    """A worker of an executor cannot be started, or ends whatever it is given."""
+
+    exit_code = 8
 
 
 class Busy(AdaptError):

@@ -35,7 +35,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
 _ENTRY = "board.json"
 _HOST_FILES = ("ca.pem", "host.pem", "host.key", "token")
-_RESERVED = ("local", "eyeriss")
+_RESERVED = {"local": "it is this machine", "eyeriss": "it is the model of a chip"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,9 @@ def enroll(home: Path, name: str, address: str, output: Path) -> Board:
     board that is enrolled already gets new ones: its old ones are worth nothing any more.
     UsageError for a name or an address that cannot be, InputError where `output` exists.
     """
-    if not _NAME.fullmatch(name) or name in _RESERVED:
+    if name in _RESERVED:
+        raise UsageError(f"the name {name} is taken: {_RESERVED[name]}", "Choose another.")
+    if not _NAME.fullmatch(name):
         raise UsageError(f"not a name for a board: {name!r}", "Use letters, digits and . _ -")
     match = _ADDRESS.fullmatch(address)
     if match is None or not 0 < int(match[2]) < 1 << 16:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapt.errors import UsageError
+from adapt.fleet.simulated.profile import absolute_name
 
 __all__ = ["DeviceChoice", "core_mask_of", "parse_choices"]
 
@@ -84,7 +85,7 @@ def parse_choices(texts: Sequence[str], common: Mapping[str, Any]) -> list[Devic
     for text, (name, said) in zip(texts, parsed, strict=True):
         label = name if names[name] == 1 else text
         try:
-            own = {"text": text, "name": name, "label": label, **said}
+            own = {"text": text, "name": absolute_name(name), "label": label, **said}
             choices.append(DeviceChoice(**{**common, **own}))
         except ValidationError as error:
             raise _not_understood(text, said, error) from error

@@ -27,7 +27,11 @@ cpus=/sys/devices/system/cpu
 section id; id
 section machine; uname -m
 section kernel; uname -r
-section page; getconf PAGE_SIZE
+section page
+getconf PAGE_SIZE || {
+    kib=$(sed -n '/^KernelPageSize/{s/[^0-9]//g;p;q;}' /proc/self/smaps)
+    [ -n "$kib" ] && echo $((kib * 1024))
+}
 section selinux; getenforce
 section online; cat $cpus/online
 section cores
@@ -55,7 +59,9 @@ done
 section rapl; for d in /sys/class/powercap/intel-rapl:*; do cat $d/energy_uj; done
 section space; df -k "$1" | tail -n 1
 section execute
-mkdir -p "$1/adapt" && echo "#!$(command -v sh)
+# A busybox that is its own programs tells no path.
+sh=$(command -v sh); [ -x "$sh" ] || sh=/bin/sh
+mkdir -p "$1/adapt" && echo "#!$sh
 echo executed" > "$1/adapt/execute" && chmod 700 "$1/adapt/execute" && "$1/adapt/execute"
 rm -f "$1/adapt/execute"; rmdir "$1/adapt"
 section boot; cat /proc/sys/kernel/random/boot_id

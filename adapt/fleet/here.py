@@ -13,10 +13,9 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from adapt.fleet.adb.shell import MAX_OUTPUT_BYTES
+from adapt.fleet.closing import Closing
 from adapt.fleet.link import OnBytes, Refused, ShellResult, Stream, TimedOut
 
 __all__ = ["LocalLink"]
@@ -24,7 +23,7 @@ __all__ = ["LocalLink"]
 CHUNK_BYTES = 64 << 10
 
 
-class LocalLink:
+class LocalLink(Closing):
     """A Link to this machine: its programs run as this user."""
 
     @property
@@ -94,17 +93,6 @@ class LocalLink:
 
     def close(self) -> None:
         """Nothing is held."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _served(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from adapt.fleet.adb.direct import DirectLink
-from adapt.fleet.adb.keys import own_key
+from adapt.fleet.adb.keys import Key, own_key
 from adapt.fleet.adb.server import Listed, Server, ServerLink
-from adapt.fleet.adb.transport import Tcp, Usb, usb_serials
-from adapt.fleet.link import Link, LinkError
+from adapt.fleet.adb.transport import Tcp
+from adapt.fleet.adb.usb import ANSWER_SECONDS, Usb, usb_serials
+from adapt.fleet.link import Gone, Link, LinkError, TimedOut
 
-__all__ = ["can_be", "listed", "open_link"]
+__all__ = ["can_be", "listed", "open_link", "over_usb"]
+
+# A device that was reset is back within these.
+RESET_SECONDS = 8.0
+RETRY_SECONDS = 0.25
 
 # How adb calls a device on the network.
 _ON_NETWORK = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})")
@@ -48,8 +55,37 @@ def open_link(serial: str, home: Path, on_prompt: Callable[[], None] = lambda: N
         return ServerLink(serial)
     key = own_key(home / "adb")
     address = _address(serial)
-    transport = Tcp(*address) if address is not None else Usb(serial)
-    return DirectLink(serial, transport, key, on_prompt=on_prompt)
+    if address is not None:
+        return DirectLink(serial, Tcp(*address), key, on_prompt=on_prompt)
+    return over_usb(serial, key, on_prompt)
+
+
+def over_usb(serial: str, key: Key, on_prompt: Callable[[], None] = lambda: None) -> DirectLink:
+    """A link to the device plugged in here; raises LinkError and its kinds.
+
+    A host that was killed in the middle of a packet has left the device waiting for the rest, and
+    taking all that comes for it: a device that does not answer is reset once.
+    """
+
+    def link() -> DirectLink:
+        return DirectLink(
+            serial, Usb(serial), key, on_prompt=on_prompt, answer_seconds=ANSWER_SECONDS
+        )
+
+    with contextlib.suppress(TimedOut, Gone):
+        return link()
+    # Raises where it is not plugged in, which nothing helps.
+    transport = Usb(serial)
+    transport.reset()
+    transport.close()
+    deadline = time.monotonic() + RESET_SECONDS
+    while True:
+        try:
+            return link()
+        except Gone:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(RETRY_SECONDS)
 
 
 def _address(name: str) -> tuple[str, int] | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import Self
 
 from adapt.errors import DeviceError
 from adapt.fleet.client import AgentClient
+from adapt.fleet.closing import Closing
 from adapt.fleet.device import Batch, Description, MeasureOptions, ModelFile, Progress
 from lookup_tables.kernel import Platform
 
@@ -22,7 +21,7 @@ TOKEN_BYTES = 32
 LOG_LINES = 5
 
 
-class StartedAgent(ABC):
+class StartedAgent(Closing):
     """A Device whose agent lives as long as this object; a context manager."""
 
     def __init__(self) -> None:
@@ -32,10 +31,6 @@ class StartedAgent(ABC):
     @abstractmethod
     def name(self) -> str:
         """What the user calls the device."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """End the agent; may be called twice."""
 
     @abstractmethod
     def _post_mortem(self, error: DeviceError) -> DeviceError:
@@ -60,17 +55,6 @@ class StartedAgent(ABC):
         """Time `models`; where the agent dies over it, the error says how."""
         with self._watched() as agent:
             return agent.measure(models, options, on_progress)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[AgentClient]:

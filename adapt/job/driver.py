@@ -15,6 +15,7 @@ from adapt.errors import (
     InputError,
     TableError,
     UsageError,
+    WorkerError,
 )
 from adapt.job.account import Ledger
 from adapt.job.comparison import compare
@@ -63,6 +64,7 @@ def execute(
             open_devices(folder, home=home, tables=tables, listener=listener, ledger=ledger)
         )
         sitting = Sitting.open(folder, devices, listener, ledger)
+        stack.callback(sitting.executor.close)
         listener.began(folder.path)
         return _carry_out(sitting)
 
@@ -77,7 +79,7 @@ def _resumable(folder: JobFolder) -> Iterator[None]:
     """Add to errors that pass how to go on after them."""
     try:
         yield
-    except (DeviceError, DiskError, TableError) as error:
+    except (DeviceError, DiskError, TableError, WorkerError) as error:
         if folder.exists:
             todo = f"Go on with: {resume_command(folder.path)}"
             error.todo = f"{error.todo}\n  {todo}" if error.todo else todo

@@ -28,6 +28,9 @@ class JobRequest(BaseModel):
     are interpolated where a network's latency is then still known well enough. `energy` is what
     tells the energy of kernels: the device's meter, or a model. On the device "eyeriss" nothing is
     measured, and how to measure has no meaning.
+
+    Candidates are carried out by `workers` of the `executor`, each with `threads`; examples take up
+    to `data_memory` GB of memory, a share of what is free if None. These three change no result.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +54,10 @@ class JobRequest(BaseModel):
     ]
     exact: bool = False
     threads: int = Field(ge=1, le=1024)
+    executor: Literal["here", "processes", "ray"] = "here"
+    workers: int = Field(default=1, ge=1, le=1024)
+    mixed_precision: bool = False
+    data_memory: float | None = Field(default=None, ge=0, le=1e6)
     seed: int = Field(default=0, ge=0, lt=1 << 31)
     tables: Path | None = None
     settings: Settings = Settings()

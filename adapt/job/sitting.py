@@ -13,8 +13,10 @@ import numpy as np
 from adapt.cost.base import Cost, Missing
 from adapt.cost.pricer import Pricer
 from adapt.errors import DeviceError
+from adapt.executors.base import Executor
 from adapt.job.account import Ledger
 from adapt.job.devices import Devices
+from adapt.job.executor import open_executor, room_for
 from adapt.job.folder import Conditions, JobFolder
 from adapt.job.listener import Listener
 from adapt.job.request import JobRequest
@@ -25,6 +27,8 @@ from adapt.training.activations import Activations
 from adapt.training.data import Data, DataOptions, load_data
 from adapt.training.finetune import Teacher, Trainer
 from adapt.training.importance import Importance
+from adapt.training.rows import Room
+from adapt.training.step import strategy_here
 
 __all__ = ["Sitting", "calibration"]
 
@@ -53,6 +57,7 @@ class Sitting:
     network: Network
     data: Data
     trainer: Trainer
+    executor: Executor
     importance: Importance
     activations: Activations
     wholes: Mapping[str, WholeNetworks]
@@ -73,7 +78,9 @@ class Sitting:
         listener.notify(f"reading {request.model} and {request.data}")
         with ledger.timed("reading"):
             model = load_model(request.model)
-            data = _read_data(request, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1])
+            room = room_for(request, folder.data)
+            shape, outputs = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+            data = _read_data(request, shape, outputs, room)
             samples = calibration(data) if request.quantize == "int8" else None
             network = Network(model, quantized_samples=samples)
             wholes = _wholes(network, request, devices)
@@ -82,7 +89,7 @@ class Sitting:
             timed = {devices.latency(label): each for label, each in wholes.items()}
             named = {name: each for name, each in timed.items() if name in limited}
             pricer = Pricer(network, devices.models, request.priced, named)
-            elastic = ElasticNetwork(model, network.groups)
+            elastic = ElasticNetwork(model, network.groups, mixed=request.mixed_precision)
             activations = Activations(elastic, network.groups, data)
             settings = request.settings
             trainer = Trainer(
@@ -92,7 +99,9 @@ class Sitting:
                 teacher=_teacher(request, network),
                 optimiser=settings.optimiser,
                 augmentation=settings.augmentation,
+                strategy=strategy_here() if request.executor == "here" else None,
             )
+            executor = open_executor(request, trainer, data, folder.data)
         folder.check(Conditions(data_sha256=data.digest, platforms=devices.platforms))
         return cls(
             folder=folder,
@@ -100,6 +109,7 @@ class Sitting:
             network=network,
             data=data,
             trainer=trainer,
+            executor=executor,
             importance=Importance(elastic, network.groups, data, activations),
             activations=activations,
             wholes=wholes,
@@ -169,17 +179,17 @@ def _teacher(request: JobRequest, network: Network) -> Teacher | None:
     return Teacher(network.weights, settings.distillation, settings.temperature)
 
 
-def _read_data(request: JobRequest, input_shape: tuple[int, ...], outputs: int) -> Data:
+def _read_data(request: JobRequest, input_shape: tuple[int, ...], outputs: int, room: Room) -> Data:
     directory = str(request.directory or "")
     if directory and directory not in sys.path:
         sys.path.append(directory)  # Not first, where it could hide Python's own modules.
     options = DataOptions(
         holdout=request.holdout, pixel_range=request.pixel_range, resize=request.resize
     )
-    return load_data(request.data, input_shape, int(outputs), options)
+    return load_data(request.data, input_shape, int(outputs), options, room)
 
 
 def calibration(data: Data) -> list[np.ndarray]:
     """Training inputs, each with batch 1, from all over the split."""
-    inputs = data.train.evenly(_CALIBRATION_EXAMPLES).inputs
+    inputs = data.train.evenly(_CALIBRATION_EXAMPLES).inputs[:]
     return [example[None] for example in data.prepared(inputs)]

@@ -90,6 +90,7 @@ def _bench(sitting: Sitting, settings: Settings) -> Bench:
         network=sitting.network,
         data=sitting.data,
         trainer=sitting.trainer,
+        executor=sitting.executor,
         importance=sitting.importance,
         activations=sitting.activations,
         pricer=sitting.pricer,

@@ -20,6 +20,7 @@ from adapt.budget import binding, format_amount, within
 from adapt.cost.base import Amount, Cost, Origin
 from adapt.cost.pricer import Pricer
 from adapt.errors import BudgetUnreachable
+from adapt.executors.base import Examples, Executor, Task, deciding
 from adapt.methods.widths import label
 from adapt.network import shrink
 from adapt.network.load import Network
@@ -53,10 +54,6 @@ __all__ = [
 
 # Steps of the long fine-tune between two journal entries: what a kill can cost.
 _STEPS_PER_ENTRY = 100
-
-# Held-out examples by which tuned proposals are compared: chance then moves accuracy by a percent,
-# and the same way for all of them.
-_DECIDING = 2000
 
 
 class Settings(BaseModel):
@@ -182,11 +179,15 @@ class State(BaseModel):
 
 @dataclass(frozen=True)
 class Bench:
-    """What a method works with. `notify` takes one line for people about what goes on."""
+    """What a method works with. `notify` takes one line for people about what goes on.
+
+    `executor` carries candidates out, in this process or elsewhere; `trainer` is this process' own.
+    """
 
     network: Network
     data: Data
     trainer: Trainer
+    executor: Executor
     importance: Importance
     activations: Activations
     pricer: Pricer
@@ -197,15 +198,20 @@ class Bench:
     @property
     def holdout(self) -> Split:
         """The held-out examples that decide between tuned proposals, at most a few thousand."""
-        return self.data.holdout.evenly(_DECIDING)
+        return deciding(self.data)
 
-    def score(self, keep: shrink.Keep, weights: shrink.Weights, split: Split) -> Score:
-        """How good the network with the filters `keep` is, in the precision that it ships in."""
+    def score(
+        self, keep: shrink.Keep, weights: shrink.Weights, split: Split, real: Score | None = None
+    ) -> Score:
+        """How good the network with the filters `keep` is, in the precision that it ships in.
+
+        `real` is what it is in float32, where that is known.
+        """
         network = self.network
         # A network that diverged has int8 weights as good as any.
         diverged = any(not np.isfinite(value).all() for value in weights.values())
         if diverged or not network.is_quantized:
-            return self.trainer.score(weights, split)
+            return real or self.trainer.score(weights, split)
         content = network.to_tflite(network.shrunk(keep, weights))
         return tflite_score(content, self.data, split, gives_logits=network.gives_logits)
 
@@ -222,17 +228,12 @@ class Bench:
             weights = compensated(weights, groups, readers, moments, keep, current)
         return shrink.slice_weights(weights, groups, keep, current)
 
-    def trained(
-        self, keep: shrink.Keep, start: Checkpoint, current: shrink.Keep, *seed_parts: object
-    ) -> Checkpoint:
-        """`start`, whose network has `current` filters, cut to `keep` and briefly fine-tuned."""
+    def tuning(self, start: Checkpoint, *seed_parts: object) -> Task:
+        """The task of fine-tuning `start` briefly and scoring it on all that is held out."""
         settings = self.settings
         schedule = Schedule(settings.short_rate, settings.short_steps, cosine=False)
-        return self.trainer.train(
-            Checkpoint(self.cut(keep, start, current)),
-            schedule,
-            seed=derive_seed(self.seed, *seed_parts),
-        )
+        seed = derive_seed(self.seed, *seed_parts)
+        return Task(start, schedule, seed, Examples.HOLDOUT, renew=False)
 
 
 class Method(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TypeVar
@@ -25,6 +25,7 @@ from adapt.methods.memory import Memory, Stage, Trial
 from adapt.methods.proposals import proposals
 from adapt.methods.screening import Screening
 from adapt.training.finetune import Checkpoint, derive_seed
+from adapt.training.scores import Score
 
 __all__ = ["Round"]
 
@@ -157,19 +158,17 @@ class Round:
         ranked = sorted(self.memory.trials, key=lambda trial: trial.loss)
         verified = [trial for trial in ranked if trial.measured]
         finalists = (verified or ranked)[: settings.finalists]
-        tuned: list[tuple[Proposal, Trial, Checkpoint]] = []
-        for count, trial in enumerate(finalists, 1):
-            bench.notify(f"iteration {self.number}: tuning {count} of {len(finalists)}")
-            trained = self._screening.tuned(trial.widths, settings.short_steps)
-            score = self._screening.judged(trial.widths, bench.trainer.renewed(trained.weights))
-            proposal = self._proposal(trial).model_copy(
-                update={**vars(score), "steps": settings.short_steps}
-            )
-            tuned.append((proposal, trial, trained))
+        outcomes = self._screening.tuned(
+            (trial.widths for trial in self._announced(finalists, "tuning")), settings.short_steps
+        )
+        tuned = [
+            (self._proposal(trial, score, settings.short_steps), trial, trained)
+            for trial, (score, trained) in zip(finalists, outcomes, strict=True)
+        ]
         winner, trial, trained = min(tuned, key=lambda each: each[0].loss)
         bench.notify(f"iteration {self.number}: tuning the best further")
         steps = settings.short_steps + settings.settling_steps
-        trained = self._screening.tuned(trial.widths, steps, trained)
+        trained = self._screening.settled(trial.widths, trained, steps)
         weights = bench.trainer.renewed(trained.weights)
         score = self._screening.judged(trial.widths, weights)
         shown = [proposal for proposal, _, _ in tuned if proposal is not winner]
@@ -255,13 +254,16 @@ class Round:
         self, candidates: Sequence[Widths], what: str, costs: Sequence[Cost] = ()
     ) -> list[Trial]:
         """Each of `candidates`, of these `costs` where they count, as it is untrained."""
-        trials = []
-        for count, widths in enumerate(candidates):
-            of = f" {count + 1} of {len(candidates)}" if len(candidates) > 1 else ""
+        known: Sequence[Cost | None] = costs or [None] * len(candidates)
+        announced = self._announced(list(zip(candidates, known, strict=True)), what)
+        return list(self._screening.screened(announced))
+
+    def _announced(self, items: Sequence[_T], what: str) -> Iterator[_T]:
+        """Each of `items`, with a word about it when it is taken."""
+        for count, item in enumerate(items, 1):
+            of = f" {count} of {len(items)}" if len(items) > 1 else ""
             self.bench.notify(f"iteration {self.number}: {what}{of}")
-            cost = costs[count] if costs else None
-            trials.append(self._screening.screened(widths, cost))
-        return trials
+            yield item
 
     def _used(self, cost: Cost) -> float:
         """The largest share of its limit that `cost` uses, of what can be measured."""
@@ -282,13 +284,16 @@ class Round:
         widths = landscape.mended(trial.widths, self._screening.expected(self.memory))
         return widths, landscape.cost(widths)
 
-    def _proposal(self, trial: Trial) -> Proposal:
+    def _proposal(self, trial: Trial, score: Score | None = None, steps: int = 0) -> Proposal:
+        """Of `trial`, as it was screened, or after so many steps that made its `score`."""
         before = self.state.widths
+        quality = score or trial
         return Proposal(
             widths={name: w for name, w in trial.widths.items() if w != before[name]},
             cost=trial.cost,
-            accuracy=trial.accuracy,
-            loss=trial.loss,
+            accuracy=quality.accuracy,
+            loss=quality.loss,
+            steps=steps,
         )
 
     def _advanced(self, point: Iteration, steps: int) -> State:

@@ -8,12 +8,13 @@ fine-tuned for long.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from adapt.budget import binding
 from adapt.cost.base import Cost, Missing
+from adapt.executors.base import Task
 from adapt.methods.base import (
     Bench,
     Iteration,
@@ -82,17 +83,16 @@ class NetAdaptPaper:
         importance = bench.important(checkpoint, state.keep)
         best: tuple[Proposal, dict[str, list[int]], Checkpoint] | None = None
         proposals: list[Proposal] = []
-        for count, candidate in enumerate(candidates, 1):
-            bench.notify(
-                f"iteration {number}: proposal {count} of {len(candidates)},"
-                f" {candidate.group} to {candidate.width}"
-            )
-            chosen = strongest(
-                importance, state.keep, candidate.group, candidate.width, bench.network.groups
-            )
-            keep = {**state.keep, candidate.group: chosen}
-            trained = bench.trained(keep, checkpoint, state.keep, number, candidate.group)
-            score = bench.score(keep, trained.weights, bench.data.holdout)
+        keeps = [
+            {**state.keep, each.group: strongest(importance, state.keep, each.group, each.width,
+                                                 bench.network.groups)}
+            for each in candidates
+        ]  # fmt: skip
+        outcomes = bench.executor.run(_tasks(bench, state, checkpoint, candidates, keeps))
+        for candidate, keep, outcome in zip(candidates, keeps, outcomes, strict=True):
+            trained = outcome.checkpoint
+            assert trained is not None
+            score = bench.score(keep, trained.weights, bench.data.holdout, outcome.score)
             proposal = Proposal(
                 widths={candidate.group: candidate.width},
                 cost=priced(candidate.cost),
@@ -109,6 +109,23 @@ class NetAdaptPaper:
         )
         steps = bench.settings.short_steps
         return _chosen(state, number, best, proposals, steps, bound), best[2]
+
+
+def _tasks(
+    bench: Bench,
+    state: State,
+    checkpoint: Checkpoint,
+    candidates: Sequence[_Candidate],
+    keeps: Sequence[dict[str, list[int]]],
+) -> Iterator[Task]:
+    number = len(state.history)
+    for count, (candidate, keep) in enumerate(zip(candidates, keeps, strict=True), 1):
+        bench.notify(
+            f"iteration {number}: proposal {count} of {len(candidates)},"
+            f" {candidate.group} to {candidate.width}"
+        )
+        start = Checkpoint(bench.cut(keep, checkpoint, state.keep))
+        yield bench.tuning(start, number, candidate.group)
 
 
 def _chosen(

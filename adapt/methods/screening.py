@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from adapt.cost.base import Cost
+from adapt.executors.base import Examples, Task
 from adapt.methods.base import Bench, priced
 from adapt.methods.landscape import Lost, Widths
 from adapt.methods.memory import Memory, Trial
@@ -69,22 +71,56 @@ class Screening:
             for name, width in widths.items()
         }
 
-    def screened(self, widths: Widths, cost: Cost | None = None) -> Trial:
-        """The network of `widths`, cut and with new statistics, but not trained."""
-        weights = self.bench.cut(self.chosen(widths), self.checkpoint, self.keep)
-        score = self.bench.trainer.screened(weights)
-        record = {} if cost is None else priced(cost)
-        return Trial(widths=widths, cost=record, accuracy=score.accuracy, loss=score.loss)
+    def screened(self, candidates: Iterable[tuple[Widths, Cost | None]]) -> Iterator[Trial]:
+        """The networks of these widths, cut and with new statistics, but not trained."""
+        asked: deque[tuple[Widths, Cost | None]] = deque()
 
-    def judged(self, widths: Widths, weights: Weights) -> Score:
-        """The network of `widths` with tuned `weights`, in the precision that it ships in."""
-        return self.bench.score(self.chosen(widths), weights, self.bench.holdout)
+        def tasks() -> Iterator[Task]:
+            for widths, cost in candidates:
+                asked.append((widths, cost))
+                start = Checkpoint(self._cut(widths))
+                yield Task(start, None, 0, Examples.SCREENING, renew=True)
 
-    def tuned(self, widths: Widths, steps: int, start: Checkpoint | None = None) -> Checkpoint:
+        for outcome in self.bench.executor.run(tasks()):
+            widths, cost = asked.popleft()
+            record = {} if cost is None else priced(cost)
+            score = outcome.score
+            yield Trial(widths=widths, cost=record, accuracy=score.accuracy, loss=score.loss)
+
+    def tuned(self, candidates: Iterable[Widths], steps: int) -> Iterator[tuple[Score, Checkpoint]]:
+        """The networks of these widths after so many steps, and how good they are then."""
+        asked: deque[Widths] = deque()
+
+        def tasks() -> Iterator[Task]:
+            for widths in candidates:
+                asked.append(widths)
+                start, schedule = Checkpoint(self._cut(widths)), self._schedule(steps)
+                yield Task(start, schedule, self._seed(widths), Examples.DECIDING, renew=True)
+
+        for outcome in self.bench.executor.run(tasks()):
+            widths, score, trained = asked.popleft(), outcome.score, outcome.checkpoint
+            assert trained is not None
+            if self.bench.network.is_quantized:
+                renewed = self.bench.trainer.renewed(trained.weights)
+                score = self.judged(widths, renewed, score)
+            yield score, trained
+
+    def judged(self, widths: Widths, weights: Weights, real: Score | None = None) -> Score:
+        """The network of `widths` with tuned `weights`, in the precision that it ships in.
+
+        `real` is what it is in float32, where that is known.
+        """
+        return self.bench.score(self.chosen(widths), weights, self.bench.holdout, real)
+
+    def settled(self, widths: Widths, start: Checkpoint, steps: int) -> Checkpoint:
         """The network of `widths` after so many steps; `start` is the same after fewer."""
-        bench = self.bench
-        if start is None:
-            start = Checkpoint(bench.cut(self.chosen(widths), self.checkpoint, self.keep))
-        schedule = Schedule(bench.settings.short_rate, steps, cosine=False)
-        seed = derive_seed(bench.seed, self.number, *widths.values())
-        return bench.trainer.train(start, schedule, seed=seed)
+        return self.bench.trainer.train(start, self._schedule(steps), seed=self._seed(widths))
+
+    def _cut(self, widths: Widths) -> Weights:
+        return self.bench.cut(self.chosen(widths), self.checkpoint, self.keep)
+
+    def _schedule(self, steps: int) -> Schedule:
+        return Schedule(self.bench.settings.short_rate, steps, cosine=False)
+
+    def _seed(self, widths: Widths) -> int:
+        return derive_seed(self.bench.seed, self.number, *widths.values())

@@ -8,6 +8,7 @@ count, which `relaxed.py` opens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,8 +67,13 @@ class ElasticNetwork:
     that a group can shrink.
     """
 
-    def __init__(self, model: keras.Model, groups: ChannelGroups) -> None:
+    def __init__(self, model: keras.Model, groups: ChannelGroups, *, mixed: bool = False) -> None:
+        """With `mixed`, layers compute in bfloat16; weights and outputs stay float32."""
         self._model = relaxed(model, groups)
+        if mixed:
+            for call in graph.calls(self._model):
+                if isinstance(call.operation, keras.layers.Layer):
+                    call.operation.dtype_policy = "mixed_bfloat16"
         self._variables: dict[Place, Any] = {
             (call.name, number): variable
             for call in graph.calls(self._model)
@@ -81,9 +87,23 @@ class ElasticNetwork:
         }
 
     @property
+    def activation_sizes(self) -> list[int]:
+        """For one example of the unshrunk network, how many numbers each operation's output has."""
+        return [
+            math.prod(size or 1 for size in tensor.shape[1:])
+            for call in graph.calls(self._model)
+            for tensor in call.outputs
+        ]
+
+    @property
     def input_shape(self) -> tuple[int | None, ...]:
         """Shape of the input with None for the batch."""
         return tuple(self._model.inputs[0].shape)
+
+    @property
+    def classes(self) -> int:
+        """Numbers of an output."""
+        return int(self._model.outputs[0].shape[-1])
 
     @property
     def gives_logits(self) -> bool:
@@ -131,7 +151,7 @@ class ElasticNetwork:
         inputs = self._inputs_read()
         inner = keras.Model(self._model.inputs, [inputs[kernel] for kernel in kernels])
         with _ElasticScope(self._pairs(trainable, state)):
-            return list(inner(x, training=False))
+            return [tf.cast(read, tf.float32) for read in inner(x, training=False)]
 
     def signature(self, place: Place) -> tf.TensorSpec:
         """Shape and type of the value at `place`, open where a group can shrink it."""
@@ -147,7 +167,7 @@ class ElasticNetwork:
     ) -> tuple[Any, list[Any]]:
         """Output for a batch `x` [N, ...], and the new values of `state`."""
         with _ElasticScope(self._pairs(trainable, state)) as scope:
-            y = self._model(x, training=training)
+            y = tf.cast(self._model(x, training=training), tf.float32)
         return y, [scope.get_current_value(self._variables[p]) for p in self.state]
 
     def _pairs(self, trainable: Sequence[Any], state: Sequence[Any]) -> list[tuple[Any, Any]]:

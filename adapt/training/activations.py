@@ -12,11 +12,12 @@ import tensorflow as tf
 from adapt.network.elastic import ElasticNetwork, Place
 from adapt.network.groups import ChannelGroups
 from adapt.network.shrink import Weights
+from adapt.training.batches import kept_at_once
 from adapt.training.data import Data
 
 __all__ = ["MOST_CHANNELS", "Activations", "Moments", "Reader"]
 
-# Examples, and how many at once: the activations of all layers are in memory together.
+# Examples, and how many at once where the activations of all layers are small.
 _EXAMPLES = 512
 _BATCH = 32
 
@@ -81,8 +82,9 @@ class Activations:
         net = self._network
         values = [tf.constant(weights[p]) for p in (*net.trainable, *net.state)]
         sums: list[tuple[np.ndarray, np.ndarray]] = []
-        for first in range(0, len(self._split), _BATCH):
-            inputs = self._split.inputs[first : first + _BATCH]
+        batch = kept_at_once(net, _BATCH)
+        for first in range(0, len(self._split), batch):
+            inputs = self._split.inputs[first : first + batch]
             share = len(inputs) / len(self._split)
             found = self._run(values, tf.constant(self._data.prepared(inputs)))
             with np.errstate(invalid="ignore"):  # Of a network that diverged.

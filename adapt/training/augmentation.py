@@ -7,6 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from adapt.errors import InputError
+from adapt.training.rows import Rows
 
 __all__ = ["Augmentation", "augmented", "check_images"]
 
@@ -25,11 +26,12 @@ class Augmentation(StrEnum):
     BOTH = "shift+flip"
 
 
-def check_images(inputs: np.ndarray, how: Augmentation) -> None:
+def check_images(inputs: Rows, how: Augmentation) -> None:
     """Raise InputError where `how` asks to change examples that are no images."""
-    if how is not Augmentation.NONE and inputs.ndim != _RANK:
+    if how is not Augmentation.NONE and len(inputs.shape) != _RANK:
+        rank = len(inputs.shape) - 1
         raise InputError(
-            f"--augmentation {how} is for images; the examples have {inputs.ndim - 1} dimensions",
+            f"--augmentation {how} is for images; the examples have {rank} dimensions",
             "Leave --augmentation out.",
         )
 

@@ -16,7 +16,8 @@ import numpy as np
 from adapt.errors import InputError
 from adapt.training.arrays import call_function, read_npz
 from adapt.training.images import read_folder
-from adapt.training.splits import Split, format_shape
+from adapt.training.rows import Room, format_shape, in_parts
+from adapt.training.splits import Split
 
 __all__ = ["Data", "DataOptions", "Split", "load_data"]
 
@@ -60,21 +61,26 @@ class Data:
 
 
 def load_data(
-    source: str, input_shape: tuple[int, ...], outputs: int, options: DataOptions
+    source: str,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    options: DataOptions,
+    room: Room | None = None,
 ) -> Data:
     """Read `source`: an image folder, an .npz file, or `module:function`.
 
-    `input_shape` is that of the network without the batch, `outputs` its number of classes. Raises
-    InputError where the data cannot be read or does not fit the network.
+    `input_shape` is that of the network without the batch, `outputs` its number of classes. What
+    does not fit into `room` stays in a file. Raises InputError where the data cannot be read, does
+    not fit the network or, without a room, into memory.
     """
     path = Path(source)
     images = path.is_dir()
     if images:
-        train, test, classes = read_folder(path, input_shape, resize=options.resize)
+        train, test, classes = read_folder(path, input_shape, resize=options.resize, room=room)
     elif path.suffix.lower() == ".npz":
-        train, test, classes = read_npz(path)
+        train, test, classes = read_npz(path, room)
     elif ":" in source and not path.exists():
-        train, test, classes = call_function(source, len(input_shape))
+        train, test, classes = call_function(source, len(input_shape), room)
     else:
         raise InputError(
             f"no data at {source}" if not path.exists() else f"{source} is not a data set",
@@ -134,6 +140,7 @@ def _digest(*splits: Split) -> str:
     digest = hashlib.sha256()
     for split in splits:
         digest.update(repr((split.inputs.shape, str(split.inputs.dtype))).encode())
-        digest.update(np.ascontiguousarray(split.inputs).data)
+        for part in in_parts(split.inputs):
+            digest.update(np.ascontiguousarray(part).data)
         digest.update(np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()

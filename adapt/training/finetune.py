@@ -15,11 +15,13 @@ import tensorflow as tf
 from adapt.network.elastic import ElasticNetwork
 from adapt.network.shrink import Weights
 from adapt.training.augmentation import Augmentation, augmented, check_images
+from adapt.training.batches import at_once, read_ahead, split_up
 from adapt.training.data import Data, Split
-from adapt.training.losses import cross_entropy, softened, teaching_loss
-from adapt.training.optimiser import Optimiser, corrected, updated
+from adapt.training.losses import softened
+from adapt.training.optimiser import Optimiser, corrected
 from adapt.training.scores import Score, scored
 from adapt.training.statistics import Statistics
+from adapt.training.step import Batch, Moving, Teacher, TrainStep
 
 __all__ = [
     "Checkpoint",
@@ -31,8 +33,11 @@ __all__ = [
     "pin_threads",
 ]
 
-# Large enough to keep two cores busy, small enough for networks of 224 x 224 pixels.
+# Large enough to keep two cores busy; networks of large images take fewer at once.
 _EVALUATION_BATCH = 256
+
+# The teacher's outputs are found once for all examples up to these bytes, beyond in every step.
+_TAUGHT_BYTES = 256 << 20
 
 # Held-out examples that screen a proposal: enough to tell those apart that are worth tuning.
 _SCREENED = 768
@@ -46,6 +51,9 @@ def pin_threads(threads: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.experimental.enable_op_determinism()
+    for device in tf.config.list_physical_devices("GPU"):
+        # Not all of its memory at once: workers share it.
+        tf.config.experimental.set_memory_growth(device, True)
 
 
 def derive_seed(*parts: object) -> int:
@@ -83,18 +91,6 @@ class Checkpoint:
     step: int = 0
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """The unshrunk network, whose outputs are learnt beside the labels (Hinton et al., 2015).
-
-    `share` of the loss is the teacher's, with outputs softened by `temperature`.
-    """
-
-    weights: Weights
-    share: float
-    temperature: float
-
-
 class Trainer:
     """Trains and scores networks that are shrunk versions of one.
 
@@ -112,7 +108,9 @@ class Trainer:
         teacher: Teacher | None = None,
         optimiser: Optimiser = Optimiser.ADAM,
         augmentation: Augmentation = Augmentation.NONE,
+        strategy: Any = None,
     ) -> None:
+        """`strategy`, of tf.distribute, shares each batch out among its replicas."""
         check_images(data.train.inputs, augmentation)
         self._network = network
         self._data = data
@@ -124,7 +122,8 @@ class Trainer:
         self._statistics = Statistics(network, data)
         self._screen = data.holdout.evenly(_SCREENED)
         self.traces: Counter[str] = self._statistics.traces
-        self._train_step = self._trace_train_step()
+        self._step = TrainStep(network, teacher, batch, optimiser, self.traces, strategy)
+        self._at_once = at_once(network, _EVALUATION_BATCH)
         self._infer = self._trace_inference()
 
     def train(
@@ -142,22 +141,21 @@ class Trainer:
             [tf.constant(moments[p]) for p in net.trainable] if moments else _zeros(trainable)
             for moments in (start.first, start.second)
         )
+        now = Moving(trainable, first, second, state)
         last = schedule.steps if until is None else min(until, schedule.steps)
         end = max(start.step, last)
-        for step, (x, y, taught) in zip(
+        for step, batch in zip(
             range(start.step, end), self._batches(seed, start.step), strict=False
         ):
             rate = corrected(self._optimiser, schedule.at(step), step + 1)
-            trainable, first, second, state = self._train_step(
-                trainable, first, second, state, x, y, taught, tf.constant(rate, tf.float32)
-            )
+            now = self._step(now, batch, tf.constant(rate, tf.float32))
         weights = {
             **start.weights,
-            **_values(net.trainable, trainable),
-            **_values(net.state, state),
+            **_values(net.trainable, now.weights),
+            **_values(net.state, now.state),
         }
         return Checkpoint(
-            weights, _values(net.trainable, first), _values(net.trainable, second), end
+            weights, _values(net.trainable, now.first), _values(net.trainable, now.second), end
         )
 
     def score(self, weights: Weights, split: Split) -> Score:
@@ -174,12 +172,19 @@ class Trainer:
 
     def _outputs(self, weights: Weights, split: Split) -> Iterator[np.ndarray]:
         """Probabilities [n, classes] of the examples of `split`, batch by batch."""
-        values = self._values(weights)
-        for first in range(0, len(split), _EVALUATION_BATCH):
-            inputs = self._data.prepared(split.inputs[first : first + _EVALUATION_BATCH])
-            # The last batch is filled up: a new shape would cost more than the images do.
-            full = np.resize(inputs, (_EVALUATION_BATCH, *inputs.shape[1:]))
-            yield self._infer(values, tf.constant(full)).numpy()[: len(inputs)]
+        most, values = self._at_once, self._values(weights)
+        starts = range(0, len(split), most)
+        for stored in read_ahead(split.inputs[first : first + most] for first in starts):
+            yield self._inferred(values, self._data.prepared(stored))
+
+    def _inferred(self, values: list[Any], inputs: np.ndarray) -> np.ndarray:
+        """Probabilities [n, classes] for at most as many `inputs` as go at once."""
+        # The last batch is filled up: a new shape would cost more than the images do.
+        full = inputs
+        if len(inputs) < self._at_once:
+            full = np.resize(inputs, (self._at_once, *inputs.shape[1:]))
+        outputs: np.ndarray = self._infer(values, tf.constant(full)).numpy()
+        return outputs[: len(inputs)]
 
     def _values(self, weights: Weights) -> list[Any]:
         """What inference takes as weights."""
@@ -193,79 +198,52 @@ class Trainer:
                 values[place] = np.array([seed, number], values[place].dtype)
         return list(values.values())
 
-    def _batches(self, seed: int, first_step: int) -> Iterator[tuple[Any, Any, Any]]:
-        """Shuffled batches without end, beginning with that of `first_step`: x, y, taught."""
+    def _batches(self, seed: int, first_step: int) -> Iterator[Batch]:
+        """Shuffled batches without end, beginning with that of `first_step`."""
         split = self._data.train
-        batch = min(self._batch, len(split))
-        per_epoch = len(split) // batch
+
+        def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for index, random in self._indices(seed, first_step):
+                changed = augmented(split.inputs[index], self._augmentation, random)
+                yield index, self._data.prepared(changed)
+
+        for index, x in read_ahead(read()):
+            taught = self._taught_to(index, x)
+            yield Batch(tf.constant(x), tf.constant(split.labels[index]), tf.constant(taught))
+
+    def _indices(
+        self, seed: int, first_step: int
+    ) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
+        """Which training examples are in each batch, from that of `first_step` on; its chance."""
+        count = len(self._data.train)
+        batch = min(self._batch, count)
+        per_epoch = count // batch
         epoch, skip = divmod(first_step, per_epoch)
         while True:
-            order = np.random.default_rng([seed, epoch]).permutation(len(split))
+            order = np.random.default_rng([seed, epoch]).permutation(count)
             for number in range(skip, per_epoch):
-                index = order[number * batch : (number + 1) * batch]
                 random = np.random.default_rng([seed, epoch, number])
-                changed = augmented(split.inputs[index], self._augmentation, random)
-                inputs = self._data.prepared(changed)
-                taught = self._taught_to(index, inputs)
-                yield tf.constant(inputs), tf.constant(split.labels[index]), tf.constant(taught)
+                yield order[number * batch : (number + 1) * batch], random
             epoch, skip = epoch + 1, 0
 
-    def _taught_to(self, index: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-        """The teacher's softened outputs [n, classes] for training examples, prepared as `inputs`.
-
-        Empty without a teacher.
-        """
-        if self._teacher is None:
+    def _taught_to(self, index: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The teacher's softened outputs [n, classes] for training examples; empty without one."""
+        teacher = self._teacher
+        if teacher is None:
             return np.zeros((len(index), 0), np.float32)
-        weights, temperature = self._teacher.weights, self._teacher.temperature
-        if self._augmentation is not Augmentation.NONE:
-            # Teacher and pupil have to see the same (Beyer et al., CVPR 2022).
-            outputs = self._infer(self._values(weights), tf.constant(inputs)).numpy()
-            return softened(outputs, temperature)
+        # Teacher and pupil have to see the same (Beyer et al., CVPR 2022).
+        is_changed = self._augmentation is not Augmentation.NONE
+        if is_changed or 4 * len(self._data.train) * self._network.classes > _TAUGHT_BYTES:
+            values = self._values(teacher.weights)
+            parts = [self._inferred(values, x[part]) for part in split_up(len(x), self._at_once)]
+            return softened(np.concatenate(parts), teacher.temperature)
         if self._taught is None:
             # All at once, since a long fine-tune sees most of them more than once, and in an order
             # that does not depend on the batches, so that a resumed job finds the same bits.
-            parts = self._outputs(weights, self._data.train)
-            self._taught = np.concatenate([softened(each, temperature) for each in parts])
+            outputs = self._outputs(teacher.weights, self._data.train)
+            self._taught = np.concatenate([softened(each, teacher.temperature) for each in outputs])
         taught: np.ndarray = self._taught[index]
         return taught
-
-    def _trace_train_step(self) -> Any:
-        net, teacher = self._network, self._teacher
-
-        def step(
-            weights: list[Any], first: list[Any], second: list[Any], state: list[Any],
-            x: Any, y: Any, taught: Any, rate: Any,
-        ) -> tuple[list[Any], list[Any], list[Any], list[Any]]:  # fmt: skip
-            self.traces["step"] += 1
-            with tf.GradientTape() as tape:
-                tape.watch(weights)
-                outputs, new_state = net.apply(weights, state, x, training=True)
-                loss = tf.reduce_mean(cross_entropy(y, outputs, net.gives_logits))
-                if teacher is not None:
-                    lesson = teaching_loss(taught, outputs, net.gives_logits, teacher.temperature)
-                    loss = (1 - teacher.share) * loss + teacher.share * lesson
-            gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
-            weights, first, second = updated(
-                self._optimiser, weights, first, second, gradients, rate
-            )
-            return weights, first, second, new_state
-
-        trainable = [net.signature(p) for p in net.trainable]
-        state = [net.signature(p) for p in net.state]
-        return tf.function(
-            step,
-            input_signature=[
-                trainable,
-                trainable,
-                trainable,
-                state,
-                tf.TensorSpec(net.input_shape, tf.float32),
-                tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([None, None], tf.float32),
-                tf.TensorSpec([], tf.float32),
-            ],
-        )
 
     def _trace_inference(self) -> Any:
         net = self._network

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from adapt.errors import InputError
-from adapt.training.splits import Examples, Split, format_shape, refuse_too_large
+from adapt.training.rows import Room, RowWriter, format_shape
+from adapt.training.splits import Examples, Split
 
 __all__ = ["read_folder"]
 
@@ -26,8 +27,14 @@ _DEEP_MODES: Final = ("I", "F")
 _UNREADABLE: Final = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
-def read_folder(root: Path, input_shape: tuple[int, ...], *, resize: bool) -> Examples:
-    """The images under `root`, uint8 of `input_shape` (height, width, 1 or 3).
+# Images that are decoded before any of them is put away.
+_AT_ONCE: Final = 256
+
+
+def read_folder(
+    root: Path, input_shape: tuple[int, ...], *, resize: bool, room: Room | None = None
+) -> Examples:
+    """The images under `root`, uint8 of `input_shape` (height, width, 1 or 3), put into `room`.
 
     Class folders stand in `root` itself or in train and test folders in it. Raises InputError for
     images that cannot be read or, unless `resize`, are of another size.
@@ -41,7 +48,8 @@ def read_folder(root: Path, input_shape: tuple[int, ...], *, resize: bool) -> Ex
             f"{train_root} has no class folders with images",
             "Put the images of each class into a sub-folder of its own.",
         )
-    train = _read_images(train_root, classes, input_shape, resize)
+    writer = RowWriter(str(train_root), "train.rows", room)
+    train = _read_images(train_root, classes, input_shape, resize, writer)
     if test_root is None:
         return Examples(train, None, classes)
     unknown = set(_class_folders(test_root)) - set(classes)
@@ -50,7 +58,9 @@ def read_folder(root: Path, input_shape: tuple[int, ...], *, resize: bool) -> Ex
             f"{test_root} has classes that {train_root} has not: {', '.join(sorted(unknown))}",
             "Use the same class folders in both.",
         )
-    return Examples(train, _read_images(test_root, classes, input_shape, resize), classes)
+    writer = RowWriter(str(test_root), "test.rows", room)
+    test = _read_images(test_root, classes, input_shape, resize, writer)
+    return Examples(train, test, classes)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -74,7 +84,11 @@ def _class_folders(root: Path) -> tuple[str, ...]:
 
 
 def _read_images(
-    root: Path, classes: Iterable[str], input_shape: tuple[int, ...], resize: bool
+    root: Path,
+    classes: Iterable[str],
+    input_shape: tuple[int, ...],
+    resize: bool,
+    writer: RowWriter,
 ) -> Split:
     if len(input_shape) != 3 or input_shape[-1] not in (1, 3):
         raise InputError(
@@ -84,16 +98,16 @@ def _read_images(
     paths = [
         (path, label) for label, name in enumerate(classes) for path in _images_of(root / name)
     ]
-    refuse_too_large(str(root), len(paths) * int(np.prod(input_shape)))
-    inputs = np.empty((len(paths), *input_shape), np.uint8)
+    writer.expect(len(paths) * int(np.prod(input_shape)))
 
-    def read(number: int) -> None:
-        inputs[number] = _read_image(paths[number][0], input_shape, resize)
+    def read(entry: tuple[Path, int]) -> np.ndarray:
+        return _read_image(entry[0], input_shape, resize)
 
+    writer.add(np.empty((0, *input_shape), np.uint8))  # A test folder may be empty.
     with ThreadPoolExecutor() as pool:  # Decoding releases the interpreter lock.
-        for _ in pool.map(read, range(len(paths))):
-            pass
-    return Split(inputs, np.array([label for _, label in paths], np.int32))
+        for first in range(0, len(paths), _AT_ONCE):
+            writer.add(np.stack(list(pool.map(read, paths[first : first + _AT_ONCE]))))
+    return Split(writer.rows(), np.array([label for _, label in paths], np.int32))
 
 
 def _read_image(path: Path, input_shape: tuple[int, ...], resize: bool) -> np.ndarray:

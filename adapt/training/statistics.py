@@ -8,13 +8,15 @@ what fine-tuning would make of the network as 30 steps of it (docs/search.md).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from adapt.network.elastic import ElasticNetwork
+from adapt.network.elastic import BatchNorm, ElasticNetwork
 from adapt.network.shrink import Weights
+from adapt.training.batches import at_once, split_up
 from adapt.training.data import Data
 
 __all__ = ["Statistics"]
@@ -23,13 +25,18 @@ __all__ = ["Statistics"]
 _EXAMPLES = 256
 
 
+_Part = tuple[float, list[tuple[BatchNorm, np.ndarray, np.ndarray]]]
+
+
 class Statistics:
     """Finds statistics of shrunk versions of `network`; `traces` counts as a trainer's."""
 
     def __init__(self, network: ElasticNetwork, data: Data) -> None:
         self._network = network
         self._norms = network.batch_norms
-        self._x = tf.constant(data.prepared(data.train.evenly(_EXAMPLES).inputs))
+        self._data = data
+        self._split = data.train.evenly(_EXAMPLES)
+        self._parts = split_up(len(self._split), at_once(network, _EXAMPLES))
         self.traces: Counter[str] = Counter()
         self._run = self._trace()
 
@@ -44,22 +51,49 @@ class Statistics:
             # From zero, one step leaves the batch's own statistics times what it lets in.
             state[norm.mean] = np.zeros_like(state[norm.mean])
             state[norm.variance] = np.zeros_like(state[norm.variance])
-        found = self._run(values, [tf.constant(v) for v in state.values()])
-        renewed = dict(weights)
-        places = iter(found)
-        for norm in self._norms:
-            for place in (norm.mean, norm.variance):
-                renewed[place] = next(places).numpy() / np.float32(1.0 - norm.momentum)
-        return renewed
+        start = [tf.constant(v) for v in state.values()]
+        parts = [self._part(values, start, part) for part in self._parts]
+        return {**weights, **_pooled(parts)}
+
+    def _part(self, values: list[Any], start: list[Any], part: slice) -> _Part:
+        """Share of the examples in `part`, and each normalisation with their mean and variance."""
+        inputs = self._split.inputs[part]
+        x = tf.constant(self._data.prepared(inputs))
+        found = iter([value.numpy() for value in self._run(values, start, x)])
+        statistics = [
+            (norm, *(next(found) / np.float32(1.0 - norm.momentum) for _ in range(2)))
+            for norm in self._norms
+        ]
+        return len(inputs) / len(self._split), statistics
 
     def _trace(self) -> Any:
         net = self._network
         wanted = [net.state.index(p) for norm in self._norms for p in (norm.mean, norm.variance)]
 
-        def run(trainable: list[Any], state: list[Any]) -> list[Any]:
+        def run(trainable: list[Any], state: list[Any], x: Any) -> list[Any]:
             self.traces["statistics"] += 1
-            _, new = net.apply(trainable, state, self._x, training=True)
+            _, new = net.apply(trainable, state, x, training=True)
             return [new[index] for index in wanted]
 
         signature = [[net.signature(p) for p in places] for places in (net.trainable, net.state)]
-        return tf.function(run, input_signature=signature)
+        x = tf.TensorSpec(net.input_shape, tf.float32)
+        return tf.function(run, input_signature=[*signature, x])
+
+
+def _pooled(parts: Sequence[_Part]) -> Weights:
+    """The statistics of all parts together: of parts, their variances and those of their means."""
+    if len(parts) == 1:
+        ((_, found),) = parts
+        return {place: v for n, m, s in found for place, v in ((n.mean, m), (n.variance, s))}
+    pooled = {}
+    for number, (norm, *_) in enumerate(parts[0][1]):
+        shares = [share for share, _ in parts]
+        means = [found[number][1].astype(np.float64) for _, found in parts]
+        squares = [
+            found[number][2] + np.square(m) for (_, found), m in zip(parts, means, strict=True)
+        ]
+        mean = np.average(means, axis=0, weights=shares)
+        square = np.average(squares, axis=0, weights=shares)
+        pooled[norm.mean] = mean.astype(np.float32)
+        pooled[norm.variance] = np.maximum(square - np.square(mean), 0.0).astype(np.float32)
+    return pooled

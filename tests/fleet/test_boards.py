@@ -139,9 +139,15 @@ def test_secrets_stay_secret(tmp_path: Path) -> None:
     assert (board.folder / "token").read_text() != first
 
 
-@pytest.mark.parametrize("name", ["", "local", "eyeriss", "../pi", "a b", "-x", "x" * 65])
+@pytest.mark.parametrize("name", ["", "../pi", "a b", "-x", "x" * 65])
 def test_names_that_cannot_be(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="not a name"):
+        enroll(tmp_path, name, "h:1", tmp_path / "agent")
+
+
+@pytest.mark.parametrize(("name", "why"), [("local", "this machine"), ("eyeriss", "of a chip")])
+def test_names_that_mean_something_else(tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"the name {name} is taken: .*{why}"):
         enroll(tmp_path, name, "h:1", tmp_path / "agent")
 
 

@@ -33,6 +33,13 @@ def test_what_a_text_says_goes_before_what_holds_for_all() -> None:
     assert choice.said == {"threads", "backend", "core_mask", "agent_python"}
 
 
+def test_a_profile_is_named_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (choice,) = parse_choices(["simulated:slow.toml,threads=2"], COMMON)
+    assert choice.name == f"simulated:{tmp_path}/slow.toml"
+    assert choice.label == "simulated:slow.toml"
+
+
 @pytest.mark.parametrize(
     ("texts", "labels"),
     [

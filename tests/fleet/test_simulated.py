@@ -17,7 +17,7 @@ from adapt.fleet.client import AgentClient
 from adapt.fleet.device import MeasureOptions, ModelFile, Status
 from adapt.fleet.link import Gone
 from adapt.fleet.simulated import SimulatedDevice, profile_file
-from adapt.fleet.simulated.profile import Latency, read_profile
+from adapt.fleet.simulated.profile import Latency, absolute_name, read_profile
 from adapt.tflite.reader import read_kernels
 from adapt.tflite.writer import null_kernel, write_kernel
 from lookup_tables.quality import Accepted, judge
@@ -175,3 +175,15 @@ def test_as_a_user_types_it(tmp_path: Path, small_model: bytes) -> None:
     result = runner.invoke(main, [*arguments, "simulated:toaster"], prog_name="adapt")
     assert result.exit_code == 2
     assert "board, phone" in result.output
+
+
+def test_a_profile_is_found_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.toml").write_text("[latency]\ngmacs = 1.0\n")
+    monkeypatch.chdir(tmp_path)
+    name = absolute_name("simulated:slow.toml")
+    monkeypatch.chdir("/")
+    assert profile_file(name.removeprefix("simulated:")) == tmp_path / "slow.toml"
+    for other in (name, "simulated:phone", "local", "slow.toml"):
+        assert absolute_name(other) == other

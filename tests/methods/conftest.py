@@ -18,6 +18,7 @@ import_tensorflow()
 from adapt.budget import Budget
 from adapt.cost import Amount, Cost, CostModel, MacCount, Missing, Origin
 from adapt.cost.pricer import Pricer
+from adapt.executors.here import Here
 from adapt.methods import METHODS
 from adapt.methods.base import Bench, Phase, Settings, State
 from adapt.network.elastic import ElasticNetwork
@@ -147,6 +148,7 @@ class Driver:
             network=self.network,
             data=self.data,
             trainer=counted,
+            executor=Here(counted, self.data),
             importance=self.importance,
             activations=self.activations,
             pricer=Pricer(self.network, models, resources),

@@ -15,6 +15,7 @@ from adapt.methods import METHODS
 from adapt.methods.base import Method, Phase, State, cost_of, priced
 from adapt.network.load import Network
 from adapt.training.finetune import Checkpoint
+from adapt.training.importance import Rule
 
 BUDGETS = {
     "macs": ("macs=60%",),
@@ -65,6 +66,14 @@ def test_what_was_asked_is_remembered(run: Any) -> None:
     for state, _ in run.journal:
         assert state.limits == run.limits
         assert cost_of(state.original).values_by_resource == run.original.values_by_resource
+
+
+def test_whole_runs_trace_each_function_once(run: Any, driver: Any) -> None:
+    """Of all methods and budgets so far: however many candidates, widths and phases there were."""
+    assert run.state.phase is Phase.DONE
+    assert {"step", "update", "inference"} <= set(driver.trainer.traces)
+    assert set(driver.trainer.traces.values()) == {1}
+    assert driver.activations.traces in ({}, {"activations": 1})  # Only netadapt asks for it.
 
 
 def test_filters_only_go(run: Any) -> None:
@@ -133,6 +142,12 @@ def test_any_step_can_be_repeated_from_what_was_written_down(run: Any, name: str
         # What went in is as it was.
         assert read.model_dump_json() == text
         assert bits(copy) == weights
+
+
+def test_gradients_are_traced_once_as_well(driver: Any, name: str) -> None:
+    run = driver.run(name, "macs=70%", long_steps=1, first_step=0.2, importance=Rule.TAYLOR)
+    assert run.state.phase is Phase.DONE
+    assert driver.importance.traces == {"gradients": 1}
 
 
 def test_another_seed_gives_other_weights(driver: Any, name: str) -> None:

@@ -160,7 +160,7 @@ def test_each_function_is_traced_once_for_all_widths(
         assert {p: v.shape for p, v in trained.weights.items()} == {
             p: v.shape for p, v in cut.items()
         }
-    assert trainer.traces == {"step": 1, "inference": 1}
+    assert trainer.traces == {"step": 1, "update": 1, "inference": 1}
 
 
 def test_dropout_follows_the_seed(randomise: Callable[..., keras.Model]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from adapt.errors import InputError
-from adapt.training import splits
+from adapt.training import rows
 from adapt.training.data import Data, DataOptions, load_data
 
 SHAPE, OUTPUTS, COUNT = (4, 5), 3, 30
@@ -194,9 +194,9 @@ def test_damage_is_refused_or_harmless(tmp_path: Path, write: Callable[..., None
 def test_files_too_large(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     source = save(unused=np.zeros(10_000))
     size = INPUTS.nbytes + LABELS.nbytes
-    monkeypatch.setattr(splits, "MAX_BYTES", size + 1000)
+    monkeypatch.setattr(rows, "MAX_BYTES", size + 1000)
     load(source)
-    monkeypatch.setattr(splits, "MAX_BYTES", size)
+    monkeypatch.setattr(rows, "MAX_BYTES", size)
     with pytest.raises(InputError, match="in memory, more than"):
         load(source)
 
@@ -292,7 +292,7 @@ def test_functions_that_are_not(functions: str, name: str, message: str) -> None
 def test_unknown_length_is_bounded_by_memory(
     functions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splits, "MAX_BYTES", 100 * INPUTS[0].nbytes)
+    monkeypatch.setattr(rows, "MAX_BYTES", 100 * INPUTS[0].nbytes)
     with pytest.raises(InputError, match="in memory, more than"):
         load(f"{functions}:secretly_endless")
 

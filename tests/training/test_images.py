@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from adapt.errors import InputError
-from adapt.training import splits
+from adapt.training import rows
 from adapt.training.data import Data, DataOptions, load_data
 
 GREY, RGB = (8, 8, 1), (8, 8, 3)
@@ -219,8 +219,8 @@ def test_networks_that_take_no_images(tmp_path: Path, shape: tuple[int, ...]) ->
 
 def test_too_many_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flat(tmp_path)
-    monkeypatch.setattr(splits, "MAX_BYTES", 20 * 64)
+    monkeypatch.setattr(rows, "MAX_BYTES", 20 * 64)
     load_data(str(tmp_path), GREY, 2, NO_TEST)
-    monkeypatch.setattr(splits, "MAX_BYTES", 20 * 64 - 1)
+    monkeypatch.setattr(rows, "MAX_BYTES", 20 * 64 - 1)
     with pytest.raises(InputError, match="in memory, more than"):
         load_data(str(tmp_path), GREY, 2, NO_TEST)

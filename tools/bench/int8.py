@@ -28,6 +28,7 @@ import_tensorflow()
 
 from adapt.cost.pricer import Pricer  # noqa: E402
 from adapt.demo import MODEL  # noqa: E402
+from adapt.executors.here import Here  # noqa: E402
 from adapt.job.sitting import calibration  # noqa: E402
 from adapt.methods import METHODS  # noqa: E402
 from adapt.methods.base import Bench, Settings, full_keep  # noqa: E402
@@ -52,10 +53,12 @@ def opened(model: Path, source: str, steps: int) -> Bench:
     elastic = ElasticNetwork(plain, network.groups)
     activations = Activations(elastic, network.groups, data)
     settings = Settings(short_steps=steps).settled(METHODS["netadapt"].defaults)
+    trainer = Trainer(elastic, data, batch=settings.batch)
     return Bench(
         network=network,
         data=data,
-        trainer=Trainer(elastic, data, batch=settings.batch),
+        trainer=trainer,
+        executor=Here(trainer, data),
         importance=Importance(elastic, network.groups, data, activations),
         activations=activations,
         pricer=Pricer(network, (), ("params",)),
@@ -114,7 +117,10 @@ def main() -> None:
             pairs.append(show(str([*map(len, keep.values())]), bench, keep, weights, split))
         print(f"Spearman of the losses {correlation(*zip(*pairs, strict=True)):.3f}")
         for keep in cuts[:TUNED]:
-            tuned = bench.trainer.renewed(bench.trained(keep, whole, full, "tuned").weights)
+            start = Checkpoint(bench.cut(keep, whole, full))
+            (outcome,) = bench.executor.run([bench.tuning(start, "tuned")])
+            assert outcome.checkpoint is not None
+            tuned = bench.trainer.renewed(outcome.checkpoint.weights)
             show(f"{arguments.steps} steps", bench, keep, tuned, split)
 
 

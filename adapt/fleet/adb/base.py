@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from adapt.fleet.adb import files, shell
+from adapt.fleet.closing import Closing
 from adapt.fleet.link import STALL_SECONDS, OnBytes, ShellResult, Stream
 
 __all__ = ["AdbLink"]
 
 
-class AdbLink(ABC):
+class AdbLink(Closing):
     """A Link whose device has adb's service shell,v2."""
 
     def __init__(self, serial: str) -> None:
@@ -31,10 +30,6 @@ class AdbLink(ABC):
     @abstractmethod
     def open_stream(self, destination: str) -> Stream:
         """Connect to a service of the device."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of the device."""
 
     def properties(self) -> Mapping[str, str]:
         """What `getprop` says, read once; empty where there is none."""
@@ -58,17 +53,6 @@ class AdbLink(ABC):
     def read(self, remote: str, *, limit: int) -> bytes:
         """The content of the file `remote`, at most `limit` bytes."""
         return files.read(self, remote, limit)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _parsed(text: str) -> dict[str, str]:

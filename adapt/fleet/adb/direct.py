@@ -18,8 +18,8 @@ __all__ = ["DirectLink"]
 class DirectLink(AdbLink):
     """A Link over `transport`, which it owns from now on: also where it raises.
 
-    `on_prompt` is called when the device asks its user to accept the key, who then has
-    `prompt_seconds`. Raises what `handshake.greet` does.
+    What `on_prompt`, `prompt_seconds` and `answer_seconds` are, and what is raised: see
+    `handshake.greet`.
     """
 
     def __init__(
@@ -30,11 +30,19 @@ class DirectLink(AdbLink):
         *,
         on_prompt: Callable[[], None] = lambda: None,
         prompt_seconds: float = PROMPT_SECONDS,
+        answer_seconds: float | None = None,
     ) -> None:
         super().__init__(serial)
         packets = Packets(transport)
         try:
-            banner = greet(packets, key, serial, on_prompt=on_prompt, prompt_seconds=prompt_seconds)
+            banner = greet(
+                packets,
+                key,
+                serial,
+                on_prompt=on_prompt,
+                prompt_seconds=prompt_seconds,
+                answer_seconds=answer_seconds,
+            )
             if "shell_v2" not in banner.features:
                 raise Refused(f"the adb of {serial} is too old", "Android 7 or newer is needed")
         except BaseException:

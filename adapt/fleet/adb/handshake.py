@@ -44,16 +44,18 @@ def greet(
     *,
     on_prompt: Callable[[], None] = lambda: None,
     prompt_seconds: float = PROMPT_SECONDS,
+    answer_seconds: float | None = None,
 ) -> Banner:
     """Introduce this host to a device.
 
-    `on_prompt` is called when the device asks its user, who has `prompt_seconds`. Unauthorised
+    `on_prompt` is called when the device asks its user, who has `prompt_seconds`; the device itself
+    has `answer_seconds`, by default STALL_SECONDS. Unauthorised
     where the key is not accepted; Refused where the device wants what this link does not do;
     TimedOut and Gone.
     """
     packets.write(Packet(constants.CNXN, VERSION, MAX_PAYLOAD_BYTES, _HOST))
     signed = asked = False
-    deadline = time.monotonic() + STALL_SECONDS
+    deadline = time.monotonic() + (answer_seconds or STALL_SECONDS)
     while True:
         try:
             left = deadline - time.monotonic()

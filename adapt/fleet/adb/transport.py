@@ -2,8 +2,7 @@
 
 Over TCP they took a partial send for a whole one, so that pushes of 1 MiB failed on any real
 network; let Nagle's algorithm delay each small packet by 40 ms; and took the end of the
-connection for an empty packet. Over USB they left out the empty packet that ends a transfer of
-whole packets, and lost what had come when a read timed out.
+connection for an empty packet. For USB see `fleet.adb.usb`.
 """
 
 from __future__ import annotations
@@ -12,16 +11,13 @@ import contextlib
 import select
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 from adb_shell.transport.tcp_transport import TcpTransport
 
-from adapt.fleet.link import STALL_SECONDS, Gone, LinkError, Refused, TimedOut
+from adapt.fleet.link import STALL_SECONDS, Gone, Refused, TimedOut
 
-if TYPE_CHECKING:
-    from adb_shell.transport.usb_transport import UsbTransport
-
-__all__ = ["Tcp", "Transport", "Usb", "usb_serials"]
+__all__ = ["PLUG", "Tcp", "Transport"]
 
 CONNECT_SECONDS = 5.0
 # A peer that vanished without a word is noticed by the system after these.
@@ -29,10 +25,8 @@ KEEPALIVE_IDLE_SECONDS = 5
 KEEPALIVE_PROBES = 3
 # So small a payload travels in one system call with its header.
 SMALL_BYTES = 32 * 1024
-# A blocked read of USB looks so often whether it is to end.
-USB_TURN_SECONDS = 0.25
 
-_PLUG = "check the cable or the network, and that the device is on; then try again"
+PLUG = "check the cable or the network, and that the device is on; then try again"
 
 
 class Transport(Protocol):
@@ -68,7 +62,7 @@ class Tcp:
             ) from error
         except (OSError, UnicodeError, OverflowError) as error:
             # The latter two: of a name that no host can have, and of such a port.
-            raise Gone(f"{self._where} cannot be reached: {error}", _PLUG) from error
+            raise Gone(f"{self._where} cannot be reached: {error}", PLUG) from error
         self._socket: socket.socket = self._adb._connection
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -128,129 +122,7 @@ class Tcp:
             raise self._gone("the connection was closed") from error
         left = None if deadline is None else max(deadline - time.monotonic(), 0) * 1000
         if not poll.poll(left):
-            raise TimedOut(f"{self._where} did not answer in time", _PLUG)
+            raise TimedOut(f"{self._where} did not answer in time", PLUG)
 
     def _gone(self, why: str) -> Gone:
-        return Gone(f"the link to {self._where} broke: {why}", _PLUG)
-
-
-class Usb:
-    """A Transport to the device with this serial number, plugged in here.
-
-    Gone where it is not, Refused where this user may not use it or an adb server holds it.
-    """
-
-    def __init__(self, serial: str) -> None:
-        import usb1
-
-        self._usb1 = usb1
-        self._name = serial
-        self._ending = False
-        adb = _find(serial)
-        try:
-            adb.connect(CONNECT_SECONDS)
-        except usb1.USBErrorBusy as error:
-            raise Refused(
-                f"{serial} is held by another program",
-                "stop what uses it; a running adb server is used by itself once it lists the phone",
-            ) from error
-        except usb1.USBErrorAccess as error:
-            raise Refused(
-                f"this user may not use the USB device {serial}",
-                "install the udev rules of Android devices (package android-udev-rules or"
-                " android-sdk-platform-tools-common), then plug the phone in again",
-            ) from error
-        except usb1.USBError as error:
-            raise self._gone(error) from error
-        self._adb = adb
-        self._packet_bytes: int = adb._device.getMaxPacketSize(adb._write_endpoint)
-
-    def read(self, size: int, timeout_s: float | None) -> bytes:
-        """Exactly `size` bytes."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        found = bytearray()
-        while len(found) < size:
-            if self._ending:
-                raise Gone(f"the link to {self._name} was closed")
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimedOut(f"{self._name} did not answer in time", _PLUG)
-            found += self._turn(size - len(found))
-        return bytes(found)
-
-    def write(self, header: bytes, payload: bytes) -> None:
-        """Send one packet; header and payload are transfers of their own on USB."""
-        self._send(header)
-        if payload:
-            self._send(payload)
-            if len(payload) % self._packet_bytes == 0:
-                self._send(b"")
-
-    def interrupt(self) -> None:
-        """Let a blocked read in another thread end, within USB_TURN_SECONDS."""
-        self._ending = True
-
-    def close(self) -> None:
-        """Give the interface back."""
-        self._ending = True
-        self._adb.close()
-
-    def _turn(self, size: int) -> bytes:
-        """What comes within one turn, at most `size` bytes."""
-        from adb_shell.exceptions import UsbReadFailedError
-
-        try:
-            return bytes(self._adb.bulk_read(size, USB_TURN_SECONDS))
-        except UsbReadFailedError as error:
-            if isinstance(error.usb_error, self._usb1.USBErrorTimeout):
-                return bytes(getattr(error.usb_error, "received", b""))
-            raise self._gone(error) from error
-
-    def _send(self, data: bytes) -> None:
-        from adb_shell.exceptions import UsbWriteFailedError
-
-        try:
-            sent = self._adb.bulk_write(data, STALL_SECONDS)
-        except UsbWriteFailedError as error:
-            raise self._gone(error) from error
-        if sent != len(data):
-            raise self._gone("it takes no more data")
-
-    def _gone(self, why: object) -> Gone:
-        return Gone(f"the link to {self._name} broke: {why}", _PLUG)
-
-
-def usb_serials() -> list[str]:
-    """Serial numbers of the adb devices plugged in here, those that this user may not ask left out.
-
-    Empty where there is no USB. LinkError where libusb is not installed.
-    """
-    return [serial for serial, _ in _attached()]
-
-
-def _find(serial: str) -> UsbTransport:
-    for found, transport in _attached():
-        if found == serial:
-            return transport
-    raise Gone(f"no device {serial} is plugged in", "`adapt devices` lists those that are")
-
-
-def _attached() -> list[tuple[str, Any]]:
-    try:
-        import usb1
-        from adb_shell.transport.usb_transport import UsbTransport, interface_matcher
-    except OSError as error:
-        raise LinkError(
-            f"USB cannot be used: {error}", "install libusb 1.0 (package libusb-1.0-0)"
-        ) from error
-    found = []
-    wanted = interface_matcher(usb1.CLASS_VENDOR_SPEC, 0x42, 0x01)
-    try:
-        devices = UsbTransport.USB1_CTX.getDeviceList(skip_on_error=True)
-    except usb1.USBError:
-        return []
-    for device in devices:
-        setting = wanted(device)
-        with contextlib.suppress(usb1.USBError):
-            if setting is not None:
-                found.append((str(device.getSerialNumber()), UsbTransport(device, setting)))
-    return found
+        return Gone(f"the link to {self._where} broke: {why}", PLUG)

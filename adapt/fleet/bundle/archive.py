@@ -107,8 +107,10 @@ def open_bundle(path: Path) -> Bundle:
             if stream.read(MAX_PADDING_BYTES + 1)[MAX_PADDING_BYTES:]:
                 raise ValueError("something follows its end")
     except _DAMAGES as error:
+        # Of gzip's own errors there is no other text.
+        why = (isinstance(error, OSError) and error.strerror) or error
         raise InputError(
-            f"{path} is no bundle: {error}", "make one with `adapt devices bundle`"
+            f"{path} is no bundle: {why}", "make one with `adapt devices bundle`"
         ) from error
     return Bundle(path, manifest, digest, size, content)
 

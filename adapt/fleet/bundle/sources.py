@@ -15,13 +15,14 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 from adapt.errors import InputError
 from adapt.fleet.bundle.lock import Lock, Package, Wheel
 from adapt.fleet.bundle.programs import FROM_ELSEWHERE, run
+from adapt.fleet.closing import Closing
 
 __all__ = ["Apt", "Parts"]
 
@@ -37,11 +38,12 @@ KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
 )
+DEBIAN = "Debian"
 _Part = TypeVar("_Part", Package, Wheel)
 _MIRROR = re.compile(r"(?:https?|file|cdrom|mirror)[+:][^\s\[\]]{1,500}")
 
 
-class Apt:
+class Apt(Closing):
     """apt of this machine for one release, with lists and downloads in a folder of its own.
 
     A context manager; InputError where this machine has no apt, or its sources lack the release.
@@ -55,9 +57,9 @@ class Apt:
             for name in ("state/lists/partial", "cache/archives/partial", "parts"):
                 (root / name).mkdir(parents=True)
             (root / "status").touch()
-            (root / "sources.list").write_text(_source(suite))
+            (root / "sources.list").write_text(_sources(suite, architectures))
             self._configuration.write_text(_configuration(root, architectures))
-            self._run(["apt-get", "update"], root)
+            self._update(suite, root)
         except BaseException:
             self._folder.cleanup()
             raise
@@ -65,6 +67,12 @@ class Apt:
     def download(self, names: Iterable[str], folder: Path) -> None:
         """Download packages, each NAME:ARCHITECTURE or with =VERSION after it, into `folder`."""
         self._run(["apt-get", "download", *names], folder)
+
+    def download_closure(self, names: Iterable[str], folder: Path) -> None:
+        """Download packages and all that they depend on into `folder`."""
+        command = ["apt-get", "install", "--yes", "--download-only", "--no-install-recommends"]
+        (folder / "partial").mkdir(exist_ok=True)
+        self._run([*command, "--option", f"Dir::Cache::archives={folder}", *names], folder)
 
     def candidates(self, names: Sequence[str]) -> dict[str, tuple[str, str]]:
         """The newest (version, SHA-256) of each package, NAME:ARCHITECTURE."""
@@ -77,16 +85,22 @@ class Apt:
                 found[name] = (fields["Version"], fields["SHA256"])
         return found
 
-    def __enter__(self) -> Apt:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Remove lists and downloads."""
         self._folder.cleanup()
+
+    def _update(self, suite: str, root: Path) -> None:
+        try:
+            self._run(["apt-get", "update"], root)
+        except InputError as error:
+            origin = _mirrors()[0].origin
+            if origin in (DEBIAN, ""):
+                raise
+            raise InputError(
+                f"this machine's package sources are {origin}'s, which do not give the release"
+                f" {suite}: {error.what}",
+                FROM_ELSEWHERE,
+            ) from error
 
     def _run(self, command: Sequence[str], folder: Path) -> str:
         environment = {**os.environ, "APT_CONFIG": str(self._configuration), "LC_ALL": "C.UTF-8"}
@@ -156,16 +170,52 @@ def _download_wheels(wheels: Sequence[Wheel], python: str, folder: Path) -> None
     requirements.unlink()
 
 
-def _source(suite: str) -> str:
-    """A line for sources.list: `suite` from the mirror that this machine gets its packages from."""
-    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(COMPONENT)"]
-    for line in run(command).splitlines():
-        mirror, _, component = line.partition(" ")
+@dataclass(frozen=True, slots=True)
+class _Mirror:
+    """A source of packages that this machine has; `origin` is the distribution's name, if known."""
+
+    address: str
+    architecture: str
+    origin: str
+
+
+def _mirrors() -> list[_Mirror]:
+    """Those with whole releases; InputError where this machine has none."""
+    form = "$(REPO_URI) $(COMPONENT) $(ARCHITECTURE) $(ORIGIN)"
+    found = []
+    for line in run(["apt-get", "indextargets", "--format", form]).splitlines():
+        address, component, architecture, origin = (*line.split(" ", 3), "", "", "")[:4]
         # Security updates and third parties have mirrors of their own, without whole releases.
-        if component == "main" and "security" not in mirror and _MIRROR.fullmatch(mirror):
-            key = next((f"[signed-by={path}] " for path in KEYRINGS if path.exists()), "")
-            return f"deb {key}{mirror} {suite} main\n"
-    raise InputError("this machine's apt has no source of packages", FROM_ELSEWHERE)
+        if component == "main" and "security" not in address and _MIRROR.fullmatch(address):
+            found.append(_Mirror(address, architecture, origin))
+    if not found:
+        raise InputError("this machine's apt has no source of packages", FROM_ELSEWHERE)
+    return found
+
+
+def _sources(suite: str, architectures: Sequence[str]) -> str:
+    """Lines for sources.list: `suite` from the mirrors that this machine gets its packages from.
+
+    Debian's mirrors have all architectures. Those of others need not (Ubuntu's have two, and
+    another server the rest), so there each architecture has to be among this machine's own.
+    InputError where one is not.
+    """
+    first, *others = _mirrors()
+    debian = first.origin in (DEBIAN, "")
+    key = next((f" signed-by={path}" for path in KEYRINGS if debian and path.exists()), "")
+    lines = []
+    for architecture in architectures:
+        own = [m for m in (first, *others) if m.architecture == architecture]
+        if not own and not debian:
+            raise InputError(
+                f"this machine's package sources are {first.origin}'s, and none of them has"
+                f" packages for {architecture}",
+                f"add one that has (`dpkg --add-architecture {architecture}`, and its address), or"
+                f" {FROM_ELSEWHERE}",
+            )
+        mirror = own[0] if own else first
+        lines.append(f"deb [arch={architecture}{key}] {mirror.address} {suite} main\n")
+    return "".join(lines)
 
 
 def _configuration(root: Path, architectures: Sequence[str]) -> str:

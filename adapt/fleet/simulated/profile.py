@@ -14,7 +14,15 @@ from adapt.errors import InputError, UsageError
 from adapt.tflite.quantities import activation_bytes, macs, weight_bytes
 from lookup_tables.kernel import Kernel
 
-__all__ = ["PREFIX", "Faults", "Latency", "Profile", "profile_file", "read_profile"]
+__all__ = [
+    "PREFIX",
+    "Faults",
+    "Latency",
+    "Profile",
+    "absolute_name",
+    "profile_file",
+    "read_profile",
+]
 
 # Before a profile's name in --device.
 PREFIX = "simulated:"
@@ -107,6 +115,14 @@ def profile_file(name: str) -> Path:
         raise UsageError(f"no profile {name!r}", f"Give a .toml file, or one of: {known}.")
     read_profile(file)
     return file
+
+
+def absolute_name(device: str) -> str:
+    """The same device, named so that a profile's file is found from every folder."""
+    file = device.removeprefix(PREFIX)
+    if file == device or not file.endswith(".toml"):
+        return device
+    return f"{PREFIX}{Path(file).absolute()}"
 
 
 def read_profile(file: Path) -> Profile:

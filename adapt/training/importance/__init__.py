@@ -29,7 +29,10 @@ class Rule(StrEnum):
 
 
 class Importance:
-    """How much each filter of shrunk versions of one network matters."""
+    """How much each filter of shrunk versions of one network matters.
+
+    `traces` counts how often gradients were traced: once, whatever the widths.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class Importance:
         self._groups = groups
         self._activations = activations
         self._gradients = Gradients(network, groups, data)
+        self.traces = self._gradients.traces
         self._last: tuple[Weights, dict[str, list[int]], Rule, np.ndarray] | None = None
 
     def of(self, weights: Weights, keep: Keep, rule: Rule) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import tensorflow as tf
 from adapt.network.elastic import ElasticNetwork, Place
 from adapt.network.groups import ChannelGroups
 from adapt.network.shrink import Keep, Weights
-from adapt.training.data import Data
+from adapt.training.batches import kept_at_once
+from adapt.training.data import Data, Split
 from adapt.training.losses import cross_entropy
 
 __all__ = ["Gradients"]
@@ -26,12 +28,15 @@ class Gradients:
 
     def __init__(self, network: ElasticNetwork, groups: ChannelGroups, data: Data) -> None:
         self._network, self._groups, self._data = network, groups, data
-        self._split = data.train.evenly(_EXAMPLES)
-        # Folders come class by class; batches must not.
-        order = np.random.default_rng(0).permutation(len(self._split))
-        self._split = self._split.take(order)
+        self._batch = kept_at_once(network, _BATCH)
         self.traces: Counter[str] = Counter()
         self._gradients: Any = None
+
+    @cached_property
+    def _split(self) -> Split:
+        """Examples from all over: folders come class by class, batches must not."""
+        split = self._data.train.evenly(_EXAMPLES)
+        return split.take(np.random.default_rng(0).permutation(len(split)))
 
     def taylor(self, weights: Weights, keep: Keep) -> np.ndarray:
         """How much the loss changes without each filter, to first order; form as `magnitudes`.
@@ -43,7 +48,7 @@ class Gradients:
         gates = self._gates()
         found = np.zeros(len(self._groups.frozen))
         batches = 0
-        for first in range(0, len(self._split), _BATCH):
+        for first in range(0, len(self._split), self._batch):
             products = self._products(weights, first)
             found += self._squared(products, gates, keep)
             batches += 1
@@ -54,7 +59,7 @@ class Gradients:
         net = self._network
         if self._gradients is None:
             self._gradients = self._trace_gradients()
-        part = slice(first, first + _BATCH)
+        part = slice(first, first + self._batch)
         x = tf.constant(self._data.prepared(self._split.inputs[part]))
         values = [tf.constant(weights[p]) for p in net.trainable]
         state = [tf.constant(weights[p]) for p in net.state]

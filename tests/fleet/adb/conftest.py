@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ from adapt.fleet.adb.keys import Key, own_key
 from adapt.fleet.adb.server import Server, ServerLink
 from adapt.fleet.adb.transport import Tcp
 from adapt.fleet.link import Link
+from adapt.fleet.phones import over_usb
 from tests.fleet.adb import lab
+
+# The serial number of a device on USB that is there to be tested with.
+USB = os.environ.get("ADAPT_USB", "")
 
 
 @pytest.fixture(scope="session")
@@ -72,10 +77,17 @@ def open_through_server(adbd: tuple[str, int], adb: Any) -> Callable[..., Link]:
     return open_link
 
 
-@pytest.fixture(params=["direct", "server"])
+@pytest.fixture(scope="session")
+def open_usb(key: Key) -> Callable[..., Link]:
+    """Opens a link over USB, where there is a device on it."""
+    return lambda: over_usb(USB, key)
+
+
+@pytest.fixture(params=["direct", "server", *(["usb"] if USB else [])])
 def open_any(request: pytest.FixtureRequest) -> Callable[..., Link]:
-    """Opens a link of either kind."""
-    name = {"direct": "open_direct", "server": "open_through_server"}[request.param]
+    """Opens a link of any kind."""
+    names = {"direct": "open_direct", "server": "open_through_server", "usb": "open_usb"}
+    name = names[request.param]
     opener: Callable[..., Link] = request.getfixturevalue(name)
     return opener
 
@@ -93,6 +105,16 @@ def proxy(adbd: tuple[str, int]) -> Iterator[lab.Proxy]:
     made = lab.Proxy(adbd)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["direct", "server"])
+def spoilt(request: pytest.FixtureRequest, proxy: lab.Proxy) -> Iterator[Callable[[], Link]]:
+    """Opens a link of either kind that leads through `proxy`."""
+    name = {"direct": "open_direct", "server": "open_through_server"}[request.param]
+    opener = request.getfixturevalue(name)
+    yield lambda: opener(proxy.address)
+    if request.param == "server":
+        request.getfixturevalue("adb")("disconnect", "{}:{}".format(*proxy.address))
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -126,6 +127,17 @@ def listens(host: str, port: int) -> bool:
     return False
 
 
+def agents() -> set[int]:
+    """Agents that links have started and that live, without the shells that started them."""
+    found = set()
+    for process in psutil.process_iter(["cmdline"]):
+        # None of a process that ended meanwhile.
+        program, *arguments = process.info["cmdline"] or [""]
+        if program == sys.executable and "unix-abstract:adapt-" in " ".join(arguments):
+            found.add(process.pid)
+    return found
+
+
 @contextlib.contextmanager
 def adbd(namespace: Namespace, log: Path) -> Iterator[tuple[str, int]]:
     """A running adbd, whose programs find this checkout; the address that leads to it."""
@@ -147,8 +159,13 @@ def front(
 
 
 @contextlib.contextmanager
-def adb_server(folder: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """A running adb server, as a function that is Google's `adb` with its arguments."""
+def adb_server(
+    folder: Path, *, usb: bool = False
+) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """A running adb server, as a function that is Google's `adb` with its arguments.
+
+    It leaves devices on USB alone, unless `usb`.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -157,7 +174,7 @@ def adb_server(folder: Path) -> Iterator[Callable[..., subprocess.CompletedProce
         "ANDROID_ADB_SERVER_PORT": str(port),
         # It would look for devices on the network, and on USB.
         "ADB_MDNS": "0",
-        "ADB_USB": "0",
+        "ADB_USB": str(int(usb)),
     }
     server = [*command("adb"), "nodaemon", "server"]
     with running(server, folder / "server.log", **environment):

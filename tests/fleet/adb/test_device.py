@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,13 +17,16 @@ from adapt.fleet.remote import RemoteDevice
 from tests.fleet.adb import lab
 from tests.fleet.agents import free_port, serving
 
-QUICK = MeasureOptions(target_relative_error=0.05, window_us=2_000, time_limit_ms=20_000)
+QUICK = MeasureOptions(target_relative_error=0.05, window_us=2_000, time_limit_ms=120_000)
 SLOW = MeasureOptions(
     target_relative_error=0.0005, max_windows=200, window_us=1_000_000, time_limit_ms=60_000
 )
+# The machine with USB is emulated.
+EMULATED_START_SECONDS = 400.0
+WAYS = ["local", "direct", "server", "board", *(["usb"] if "ADAPT_USB" in os.environ else [])]
 
 
-@pytest.fixture(scope="module", params=["local", "direct", "server", "board"])
+@pytest.fixture(scope="module", params=WAYS)
 def device(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Device]:
@@ -37,8 +41,11 @@ def device(
             stack.enter_context(serving("--listen", f"0.0.0.0:{port}", *tls))
             opened = board.connect()
         else:
-            names = {"direct": "open_direct", "server": "open_through_server"}
+            names = {"direct": "open_direct", "server": "open_through_server", "usb": "open_usb"}
             opener = request.getfixturevalue(names[request.param])
+            if request.param == "usb":
+                patch = stack.enter_context(pytest.MonkeyPatch.context())
+                patch.setattr("adapt.fleet.remote.START_SECONDS", EMULATED_START_SECONDS)
             opened = RemoteDevice("phone", opener(), lab.AGENT)
         stack.callback(opened.close)
         yield opened

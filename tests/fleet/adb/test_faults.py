@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import psutil
 import pytest
 from adb_shell.adb_message import AdbMessage
 
@@ -55,27 +53,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapt.fleet.remote.HEARTBEAT_SECONDS", 0.3)
     monkeypatch.setattr("adapt.fleet.remote.SILENCE_SECONDS", 2.0)
     monkeypatch.setattr("adapt.fleet.reconnecting.RETRY_SECONDS", 0.1)
-
-
-@pytest.fixture(params=["direct", "server"])
-def spoilt(request: pytest.FixtureRequest, proxy: lab.Proxy) -> Iterator[Callable[[], Link]]:
-    """Opens a link of either kind that leads through `proxy`."""
-    name = {"direct": "open_direct", "server": "open_through_server"}[request.param]
-    opener = request.getfixturevalue(name)
-    yield lambda: opener(proxy.address)
-    if request.param == "server":
-        request.getfixturevalue("adb")("disconnect", "{}:{}".format(*proxy.address))
-
-
-def agents() -> set[int]:
-    """Agents that links have started and that live, without the shells that started them."""
-    found = set()
-    for process in psutil.process_iter(["cmdline"]):
-        # None of a process that ended meanwhile.
-        program, *arguments = process.info["cmdline"] or [""]
-        if program == sys.executable and "unix-abstract:adapt-" in " ".join(arguments):
-            found.add(process.pid)
-    return found
 
 
 @pytest.mark.parametrize("towards", ["host", "device"])
@@ -144,21 +121,21 @@ def test_closing_wakes_whoever_waits(spoilt: Callable[[], Link], proxy: lab.Prox
 def test_no_agent_outlives_a_link_that_breaks(
     spoilt: Callable[[], Link], proxy: lab.Proxy, small_model: bytes
 ) -> None:
-    assert agents() == set()
+    assert lab.agents() == set()
     with RemoteDevice("phone", spoilt(), lab.AGENT) as device:
-        assert len(agents()) == 1
+        assert len(lab.agents()) == 1
         with pytest.raises(LinkError):
             device.measure([ModelFile("a", small_model)], SLOW, once(proxy.cut))
-        lab.until(lambda: agents() == set())
+        lab.until(lambda: lab.agents() == set())
 
 
 def test_no_agent_outlives_a_host_that_vanishes_without_a_word(
     spoilt: Callable[[], Link], proxy: lab.Proxy
 ) -> None:
     with RemoteDevice("phone", spoilt(), lab.AGENT):
-        assert len(agents()) == 1
+        assert len(lab.agents()) == 1
         proxy.spoil("device", silent=True)
-        lab.until(lambda: agents() == set())
+        lab.until(lambda: lab.agents() == set())
 
 
 def test_a_measurement_survives_a_pulled_cable(

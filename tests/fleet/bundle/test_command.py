@@ -38,7 +38,7 @@ def test_a_file_from_elsewhere_is_taken_and_told(tmp_path: Path) -> None:
     ("arguments", "code", "words"),
     [
         (["--from", "{file}", "--runtime", "tflite-runtime"], 2, "says nothing with --from"),
-        (["--from", "{absent}"], 5, "No such file"),
+        (["--from", "{absent}"], 5, "none is no bundle: No such file or directory\n"),
         (["--from", "{text}"], 5, "is no bundle"),
         (["--lock", "{text}"], 5, "is no lock file"),
         (["--from", "{file}", "--output", "/dev/null/x"], 5, "/dev/null/x"),
