@@ -117,7 +117,7 @@ class Round:
     def verify(self) -> State:
         """Measure the best; those that are not just below the limits are changed until they are."""
         memory = self.memory
-        best = sorted(memory.trials, key=lambda trial: trial.loss)[:_MEASURED]
+        best = self._unwasteful(sorted(memory.trials, key=lambda trial: trial.loss))[:_MEASURED]
         costs = _together(partial(self.bench.pricer.measured, trial.widths) for trial in best)
         used = [self._used(cost) for cost in costs]
         trials = [
@@ -185,6 +185,21 @@ class Round:
             binding=self._binding(trial),
         )
         return self._advanced(point, steps), Checkpoint(weights)
+
+    def _unwasteful(self, ranked: Sequence[Trial]) -> Sequence[Trial]:
+        """The trials that leave no more than 2 % of the budget unused; all where there are none.
+
+        What can be measured is seen to afterwards.
+        """
+        limits = self.state.limits
+        if not limits or self.bench.pricer.measurable & limits.keys():
+            return ranked
+        near = [
+            trial
+            for trial in ranked
+            if max(sum(trial.cost[n].values()) / limit for n, limit in limits.items()) >= _LOWEST
+        ]
+        return near or ranked
 
     @cached_property
     def _screening(self) -> Screening:
