@@ -329,16 +329,11 @@ class Round:
 
 
 def _distinct(
-    candidates: Iterable[tuple[Widths, Cost]], known: Iterable[Widths]
+    candidates: Iterable[tuple[Widths, Cost]], known: Sequence[Widths]
 ) -> list[tuple[Widths, Cost]]:
     """Each of `candidates` once, without those of widths that are `known`."""
-    seen = list(known)
-    found = []
-    for widths, cost in candidates:
-        if widths not in seen:
-            seen.append(widths)
-            found.append((widths, cost))
-    return found
+    found = {tuple(sorted(widths.items())): (widths, cost) for widths, cost in candidates}
+    return [each for each in found.values() if each[0] not in known]
 
 
 def _together(questions: Iterable[Callable[[], _T]]) -> list[_T]:
