@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from adapt.training.data import Data, Split
-from adapt.training.finetune import Checkpoint, Schedule, Score, Trainer
+from adapt.training.finetune import Checkpoint, Schedule, Trainer
+from adapt.training.scores import Score
 
 __all__ = ["Examples", "Executor", "Outcome", "Task", "carry_out", "deciding"]
 

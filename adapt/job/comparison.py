@@ -10,8 +10,10 @@ from adapt.job.result import Measured, NetworkResult, OperatorResult
 from adapt.job.sitting import Sitting
 from adapt.job.track import Final
 from adapt.methods.base import Phase, State, full_keep, priced
-from adapt.training.evaluate import tflite_accuracy
+from adapt.training.evaluate import tflite_score
 from adapt.training.finetune import Checkpoint
+from adapt.training.scores import Score
+from adapt.training.splits import Split
 
 __all__ = ["compare"]
 
@@ -58,18 +60,26 @@ def _result(
     content: bytes,
     measured: dict[str, Measured],
 ) -> NetworkResult:
-    weights = final.checkpoint.weights
-    score = sitting.trainer.score(weights, sitting.data.test)
-    quantized = sitting.request.quantize == "int8"
+    network, data = sitting.network, sitting.data
+
+    def real(split: Split) -> Score:
+        return sitting.trainer.score(final.checkpoint.weights, split)
+
+    def stored(split: Split) -> Score:
+        return tflite_score(content, data, split, gives_logits=network.gives_logits)
+
+    shipped = stored if network.is_quantized else real
+    test = shipped(data.test)
     return NetworkResult(
         name=name,
         widths=final.state.widths,
         cost=priced(cost),
         measured=measured,
-        holdout_accuracy=sitting.trainer.score(weights, sitting.data.holdout).accuracy,
-        test_accuracy=score.accuracy,
-        test_loss=score.loss,
-        tflite_accuracy=tflite_accuracy(content, sitting.data) if quantized else None,
+        holdout_accuracy=shipped(data.holdout).accuracy,
+        test_accuracy=test.accuracy,
+        test_loss=test.loss,
+        float_holdout_accuracy=real(data.holdout).accuracy if network.is_quantized else None,
+        float_test_accuracy=real(data.test).accuracy if network.is_quantized else None,
         steps_trained=final.state.steps_trained,
         operators=_operators(sitting, final.state.widths),
     )

@@ -121,6 +121,7 @@ def _carry_out(sitting: Sitting) -> JobResult:
     data, account = sitting.data, sitting.ledger.account
     result = JobResult(
         platforms=sitting.devices.platforms,
+        precision=sitting.request.quantize,
         told_by=sitting.devices.told_by,
         limits=found.limits,
         target=found.target,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from adapt.methods.base import CostRecord, Iteration
@@ -42,9 +44,9 @@ class NetworkResult(BaseModel):
     """One network of the comparison: the original, the adapted one or a baseline.
 
     `cost` is predicted (from tables, models and counts); `measured` is by the name of the latency,
-    "latency" or of several devices "latency@LABEL", without those of which no device was asked;
-    `tflite_accuracy` is that of the int8 file on the
-    test split, where there is one. `operators` are in the order in which they run.
+    "latency" or of several devices "latency@LABEL", without those of which no device was asked.
+    The accuracies and the loss are those of the precision asked for: of int8, what the .tflite
+    file gives, with the float32 network's beside. `operators` are in the order in which they run.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,7 +58,8 @@ class NetworkResult(BaseModel):
     holdout_accuracy: float
     test_accuracy: float
     test_loss: float
-    tflite_accuracy: float | None = None
+    float_holdout_accuracy: float | None = None
+    float_test_accuracy: float | None = None
     steps_trained: int
     operators: list[OperatorResult] = []
 
@@ -79,14 +82,15 @@ class TargetResult(BaseModel):
 class JobResult(BaseModel):
     """The end of a job.
 
-    `platforms` are what the devices said they were, by label. `seconds` says where the time went,
-    by phase, over all sittings; `told_by` what told a resource that neither a device nor counting
-    did, for people.
+    `platforms` are what the devices said they were, by label. `precision` is that of the .tflite
+    files. `seconds` says where the time went, by phase, over all sittings; `told_by` what told a
+    resource that neither a device nor counting did, for people.
     """
 
     model_config = ConfigDict(frozen=True)
 
     platforms: dict[str, str]
+    precision: Literal["float32", "int8"] = "float32"
     told_by: dict[str, str] = {}
     limits: dict[str, float]
     target: TargetResult | None = None

@@ -164,14 +164,17 @@ class LeastCost:
         """Of the network of iteration `number` on the held-out examples, fine-tuned to its end."""
         if number not in self._judged:
             sitting = self._sitting
-            final = Track(
+            track = Track(
                 sitting,
                 _trial_name(number),
                 _LongTuning(),
                 self._settings,
                 lambda bench: self._trial(number),
-            ).run()
-            score = sitting.trainer.score(final.checkpoint.weights, sitting.data.holdout)
+            )
+            final = track.run()
+            score = track.bench.score(
+                final.state.keep, final.checkpoint.weights, sitting.data.holdout
+            )
             self._finals[number], self._judged[number] = final, score.accuracy
             kept = "keeps" if score.accuracy >= self._target else "misses"
             sitting.listener.say(

@@ -50,12 +50,12 @@ class Track:
         grown: _Point | None = None,
     ) -> None:
         self._sitting, self._name, self._method, self._grown = sitting, name, method, grown
-        self._bench = _bench(sitting, settings)
+        self.bench = _bench(sitting, settings)
         self._journal = sitting.folder.journal(name)
         last = self._journal.last()
         if last is None:
             self._number = -1
-            self.put(*sitting.priced(partial(first, self._bench)))
+            self.put(*sitting.priced(partial(first, self.bench)))
             return
         self._number, self.state, self.checkpoint = last.number, last.state, last.checkpoint
         sitting.ledger.resume(last.account)
@@ -71,7 +71,7 @@ class Track:
     def advance(self) -> None:
         """One step more."""
         phase = f"{self._name} {self.state.phase}".strip()
-        step = partial(self._method.step, self._bench, self.state, self.checkpoint)
+        step = partial(self._method.step, self.bench, self.state, self.checkpoint)
         with self._sitting.ledger.timed(phase):
             state, checkpoint = self._sitting.priced(step)
         if self._grown is not None and len(state.history) > len(self.state.history):

@@ -21,16 +21,18 @@ from adapt.cost.base import Amount, Cost, Origin
 from adapt.cost.pricer import Pricer
 from adapt.errors import BudgetUnreachable
 from adapt.executors.base import Examples, Executor, Task, deciding
-from adapt.methods.widths import label, levels
+from adapt.methods.widths import label
 from adapt.network import shrink
 from adapt.network.load import Network
 from adapt.training.activations import Activations
 from adapt.training.augmentation import Augmentation
 from adapt.training.compensation import compensated
 from adapt.training.data import Data, Split
+from adapt.training.evaluate import tflite_score
 from adapt.training.finetune import Checkpoint, Schedule, Trainer, derive_seed
 from adapt.training.importance import Importance, Rule
 from adapt.training.optimiser import Optimiser
+from adapt.training.scores import Score
 
 __all__ = [
     "Bench",
@@ -42,7 +44,6 @@ __all__ = [
     "Settings",
     "State",
     "begun",
-    "begun_unshrunk",
     "finish",
     "full_keep",
     "label",
@@ -199,6 +200,21 @@ class Bench:
         """The held-out examples that decide between tuned proposals, at most a few thousand."""
         return deciding(self.data)
 
+    def score(
+        self, keep: shrink.Keep, weights: shrink.Weights, split: Split, real: Score | None = None
+    ) -> Score:
+        """How good the network with the filters `keep` is, in the precision that it ships in.
+
+        `real` is what it is in float32, where that is known.
+        """
+        network = self.network
+        # A network that diverged has int8 weights as good as any.
+        diverged = any(not np.isfinite(value).all() for value in weights.values())
+        if diverged or not network.is_quantized:
+            return real or self.trainer.score(weights, split)
+        content = network.to_tflite(network.shrunk(keep, weights))
+        return tflite_score(content, self.data, split, gives_logits=network.gives_logits)
+
     def important(self, checkpoint: Checkpoint, keep: shrink.Keep) -> np.ndarray:
         """How much each filter of the network with `keep` matters, by the rule of the settings."""
         assert self.settings.importance is not None
@@ -252,7 +268,7 @@ def begun(
     `first` is the number of the family's first point and what was narrowed to come to it.
     """
     weights = shrink.slice_weights(bench.network.weights, bench.network.groups, keep)
-    score = bench.trainer.score(weights, bench.data.holdout)
+    score = bench.score(keep, weights, bench.data.holdout)
     number, group = first
     point = Iteration(
         number=number,
@@ -313,15 +329,6 @@ def unreachable(least: Cost, limits: Mapping[str, float]) -> BudgetUnreachable:
         f"the budget cannot be met: {'; '.join(lacking)}",
         "Raise the budget, or start from a smaller architecture.",
     )
-
-
-def begun_unshrunk(bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
-    """The unshrunk network as first state. BudgetUnreachable where the narrowest is too costly."""
-    narrowest = {group.name: levels(group)[0] for group in bench.network.groups.groups}
-    least = bench.pricer.price(narrowest)
-    if not meets(least, limits):
-        raise unreachable(least, limits)
-    return begun(bench, limits, original, (0, ""), full_keep(bench.network), original)
 
 
 def finish(bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:

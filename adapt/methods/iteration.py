@@ -24,7 +24,8 @@ from adapt.methods.landscape import Landscape, Widths
 from adapt.methods.memory import Memory, Stage, Trial
 from adapt.methods.proposals import proposals
 from adapt.methods.screening import Screening
-from adapt.training.finetune import Checkpoint, Score, derive_seed
+from adapt.training.finetune import Checkpoint, derive_seed
+from adapt.training.scores import Score
 
 __all__ = ["Round"]
 
@@ -136,11 +137,14 @@ class Round:
             return self._with(memory.model_copy(update=update))
         bad = [pair for pair, fits in zip(zip(best, costs, strict=True), good, strict=True)
                if not fits]  # fmt: skip
-        mended = _together(partial(self._mended, trial, cost) for trial, cost in bad)
+        kept = [trial for trial, fits in zip(trials, good, strict=True) if fits]
+        mended = _distinct(
+            _together(partial(self._mended, trial, cost) for trial, cost in bad),
+            [trial.widths for trial in kept],
+        )
         changed = self._screened(
             [widths for widths, _ in mended], "mending a proposal", [cost for _, cost in mended]
         )
-        kept = [trial for trial, fits in zip(trials, good, strict=True) if fits]
         changes: dict[str, object] = {
             "trials": [*kept, *changed],
             "verified": memory.verified + 1,
@@ -166,7 +170,7 @@ class Round:
         steps = settings.short_steps + settings.settling_steps
         trained = self._screening.settled(trial.widths, trained, steps)
         weights = bench.trainer.renewed(trained.weights)
-        score = bench.trainer.score(weights, bench.holdout)
+        score = self._screening.judged(trial.widths, weights)
         shown = [proposal for proposal, _, _ in tuned if proposal is not winner]
         shown += [self._proposal(trial) for trial in ranked if trial not in finalists]
         point = Iteration(
@@ -322,6 +326,14 @@ class Round:
 
     def _with(self, memory: Memory) -> State:
         return self.state.model_copy(update={"memory": memory.model_dump(mode="json")})
+
+
+def _distinct(
+    candidates: Iterable[tuple[Widths, Cost]], known: Sequence[Widths]
+) -> list[tuple[Widths, Cost]]:
+    """Each of `candidates` once, without those of widths that are `known`."""
+    found = {tuple(sorted(widths.items())): (widths, cost) for widths, cost in candidates}
+    return [each for each in found.values() if each[0] not in known]
 
 
 def _together(questions: Iterable[Callable[[], _T]]) -> list[_T]:

@@ -26,12 +26,12 @@ from adapt.methods.base import (
     Bench,
     Phase,
     State,
-    begun_unshrunk,
     finish,
     meets,
 )
 from adapt.methods.iteration import Round
 from adapt.methods.memory import Memory, Stage
+from adapt.methods.starting import begun_unshrunk
 from adapt.training.finetune import Checkpoint
 from adapt.training.importance import Rule
 
@@ -49,7 +49,7 @@ class NetAdapt:
     }
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
-        """The unshrunk network, once the narrowest network is known to meet `limits`."""
+        """The unshrunk network, once a network is known to meet `limits`."""
         return begun_unshrunk(bench, limits, original)
 
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:

@@ -21,13 +21,13 @@ from adapt.methods.base import (
     Phase,
     Proposal,
     State,
-    begun_unshrunk,
     cost_of,
     finish,
     meets,
     priced,
     unreachable,
 )
+from adapt.methods.starting import begun_unshrunk
 from adapt.methods.widths import levels
 from adapt.network.groups import Group
 from adapt.training.finetune import Checkpoint
@@ -62,7 +62,7 @@ class NetAdaptPaper:
     }
 
     def start(self, bench: Bench, limits: Mapping[str, float], original: Cost) -> State:
-        """The unshrunk network, once the narrowest network is known to meet `limits`."""
+        """The unshrunk network, once a network is known to meet `limits`."""
         return begun_unshrunk(bench, limits, original)
 
     def step(self, bench: Bench, state: State, checkpoint: Checkpoint) -> tuple[State, Checkpoint]:
@@ -90,17 +90,19 @@ class NetAdaptPaper:
         ]  # fmt: skip
         outcomes = bench.executor.run(_tasks(bench, state, checkpoint, candidates, keeps))
         for candidate, keep, outcome in zip(candidates, keeps, outcomes, strict=True):
-            assert outcome.checkpoint is not None
+            trained = outcome.checkpoint
+            assert trained is not None
+            score = bench.score(keep, trained.weights, bench.data.holdout, outcome.score)
             proposal = Proposal(
                 widths={candidate.group: candidate.width},
                 cost=priced(candidate.cost),
-                accuracy=outcome.score.accuracy,
-                loss=outcome.score.loss,
+                accuracy=score.accuracy,
+                loss=score.loss,
                 steps=bench.settings.short_steps,
             )
             proposals.append(proposal)
             if best is None or _better(proposal, best[0]):
-                best = proposal, keep, outcome.checkpoint
+                best = proposal, keep, trained
         assert best is not None  # `_candidates` gives one or more.
         bound = binding(
             cost_of(best[0].cost).values_by_resource, _step_limits(bench, state, current, number)

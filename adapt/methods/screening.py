@@ -15,8 +15,9 @@ from adapt.methods.base import Bench, priced
 from adapt.methods.landscape import Lost, Widths
 from adapt.methods.memory import Memory, Trial
 from adapt.network.shrink import Weights
-from adapt.training.finetune import Checkpoint, Schedule, Score, derive_seed
+from adapt.training.finetune import Checkpoint, Schedule, derive_seed
 from adapt.training.importance import strongest
+from adapt.training.scores import Score
 
 __all__ = ["Screening"]
 
@@ -88,19 +89,28 @@ class Screening:
 
     def tuned(self, candidates: Iterable[Widths], steps: int) -> Iterator[tuple[Score, Checkpoint]]:
         """The networks of these widths after so many steps, and how good they are then."""
-        tasks = (
-            Task(
-                Checkpoint(self._cut(widths)),
-                self._schedule(steps),
-                self._seed(widths),
-                Examples.DECIDING,
-                renew=True,
-            )
-            for widths in candidates
-        )
-        for outcome in self.bench.executor.run(tasks):
-            assert outcome.checkpoint is not None
-            yield outcome.score, outcome.checkpoint
+        asked: deque[Widths] = deque()
+
+        def tasks() -> Iterator[Task]:
+            for widths in candidates:
+                asked.append(widths)
+                start, schedule = Checkpoint(self._cut(widths)), self._schedule(steps)
+                yield Task(start, schedule, self._seed(widths), Examples.DECIDING, renew=True)
+
+        for outcome in self.bench.executor.run(tasks()):
+            widths, score, trained = asked.popleft(), outcome.score, outcome.checkpoint
+            assert trained is not None
+            if self.bench.network.is_quantized:
+                renewed = self.bench.trainer.renewed(trained.weights)
+                score = self.judged(widths, renewed, score)
+            yield score, trained
+
+    def judged(self, widths: Widths, weights: Weights, real: Score | None = None) -> Score:
+        """The network of `widths` with tuned `weights`, in the precision that it ships in.
+
+        `real` is what it is in float32, where that is known.
+        """
+        return self.bench.score(self.chosen(widths), weights, self.bench.holdout, real)
 
     def settled(self, widths: Widths, start: Checkpoint, steps: int) -> Checkpoint:
         """The network of `widths` after so many steps; `start` is the same after fewer."""

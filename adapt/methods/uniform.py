@@ -59,15 +59,28 @@ def _scaled(network: Network, part: int) -> dict[str, int]:
     }
 
 
+def _least(bench: Bench, limits: Mapping[str, float]) -> tuple[int, Cost]:
+    """The smallest multiplier, in parts, that is within `limits`, of powers of two; its cost.
+
+    Mostly the very smallest; but some kernels take longer with few channels than with more.
+    """
+    narrowest = bench.pricer.price(_scaled(bench.network, 1))
+    part, cost = 1, narrowest
+    while not meets(cost, limits):
+        part *= 2
+        if part > _PARTS:
+            raise unreachable(narrowest, limits)
+        cost = bench.pricer.price(_scaled(bench.network, part))
+    return part, cost
+
+
 def _largest(bench: Bench, limits: Mapping[str, float]) -> tuple[int, Cost]:
     """The largest multiplier within `limits`, in parts, and its cost.
 
     By bisection, since every multiplier that is priced costs measurements: the largest where the
     cost never falls as the network widens, and one that is within `limits` in any case.
     """
-    low, low_cost = 1, bench.pricer.price(_scaled(bench.network, 1))
-    if not meets(low_cost, limits):
-        raise unreachable(low_cost, limits)
+    low, low_cost = _least(bench, limits)
     high = _PARTS + 1
     while high - low > 1:
         middle = (low + high) // 2

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from adapt.network.groups import Group
 
-__all__ = ["label", "levels", "nondominated"]
+__all__ = ["label", "levels", "narrowed", "nondominated"]
 
 # Widths that a group may take: this many to twice as many, evenly spaced. Fewer than all, since
 # each costs measurements and the device steps by tiles anyway.
@@ -44,3 +44,12 @@ def levels(group: Group) -> list[int]:
     """The widths that `group` may take, ascending, its full width last."""
     step = max(1, group.width // _LEVELS)
     return sorted({*range(max(step, group.least), group.width, step), group.width})
+
+
+def narrowed(groups: Iterable[Group], number: int) -> dict[str, int]:
+    """Every group at its level `number`, counted from the narrowest."""
+    found = {}
+    for group in groups:
+        each = levels(group)
+        found[group.name] = each[min(number, len(each) - 1)]
+    return found

@@ -108,9 +108,7 @@ class ElasticNetwork:
     @property
     def gives_logits(self) -> bool:
         """Whether the outputs are scores to be put through a softmax, not probabilities."""
-        last = graph.last_operation(self._model)
-        activation = getattr(getattr(last, "activation", None), "__name__", "")
-        return type(last).__name__ != "Softmax" and activation != "softmax"
+        return graph.gives_logits(self._model)
 
     @property
     def seeds(self) -> list[Place]:

@@ -13,8 +13,8 @@ from typing import Any
 import keras
 
 __all__ = [
-    "Call", "calls", "channel_slice", "copied", "is_slice", "last_operation", "new_inputs",
-    "variables",
+    "Call", "calls", "channel_slice", "copied", "gives_logits", "is_slice", "last_operation",
+    "new_inputs", "variables",
 ]  # fmt: skip
 
 
@@ -98,6 +98,13 @@ def channel_slice(call: Call) -> slice | None:
 def last_operation(model: keras.Model) -> Any:
     """The operation that makes the one output of `model`."""
     return model.outputs[0]._keras_history.operation
+
+
+def gives_logits(model: keras.Model) -> bool:
+    """Whether the outputs are scores to be put through a softmax, not probabilities."""
+    last = last_operation(model)
+    activation = getattr(getattr(last, "activation", None), "__name__", "")
+    return type(last).__name__ != "Softmax" and activation != "softmax"
 
 
 def new_inputs(model: keras.Model) -> Any:

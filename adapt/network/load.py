@@ -14,7 +14,7 @@ import numpy as np
 from adapt.errors import InputError
 from adapt.network import shrink
 from adapt.network.export import Samples, to_tflite
-from adapt.network.graph import new_inputs
+from adapt.network.graph import gives_logits, new_inputs
 from adapt.network.groups import ChannelGroups, find_groups
 from adapt.network.kernels import KernelTemplate
 from adapt.network.nested import core, flat
@@ -75,6 +75,16 @@ class Network:
         return tuple(self.model.inputs[0].shape[1:])
 
     @property
+    def is_quantized(self) -> bool:
+        """Whether `to_tflite` and `kernels` are of the int8 network."""
+        return self._samples is not None
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether the outputs are scores to be put through a softmax, not probabilities."""
+        return gives_logits(self.model)
+
+    @property
     def widths(self) -> dict[str, int]:
         """Width of each group in the unshrunk network."""
         return self.groups.widths
@@ -104,7 +114,7 @@ class Network:
     @property
     def weight_bytes(self) -> int:
         """What its weights take in a .tflite file."""
-        return int(self.model.count_params()) * (4 if self._samples is None else 1)
+        return int(self.model.count_params()) * (1 if self.is_quantized else 4)
 
     def to_tflite(self, model: keras.Model) -> bytes:
         """`model`, this network or a shrunk one, as .tflite in the precision asked for."""

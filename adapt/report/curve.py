@@ -11,7 +11,7 @@ from adapt.drawing import add_legend, label, light, new_axes
 from adapt.job.result import JobResult, NetworkResult
 from adapt.report.svg import Plot, inline_svg
 from adapt.report.tables import cost_value, final_value, resource_label
-from adapt.report.values import amount, known, micro, percent, ratio, shipped_accuracy
+from adapt.report.values import amount, known, micro, percent, ratio
 
 __all__ = ["accuracy_plot"]
 
@@ -43,7 +43,7 @@ class _Curve:
         finals = [
             (network, point)
             for network in result.networks
-            for point in _known([(final_value(network, resource), shipped_accuracy(network))])
+            for point in _known([(final_value(network, resource), network.test_accuracy)])
         ]
         return cls(
             resource,

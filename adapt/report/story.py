@@ -32,7 +32,6 @@ from adapt.report.values import (
     percent,
     points,
     ratio,
-    shipped_accuracy,
 )
 from adapt.report.verdict import (
     Evidence,
@@ -176,8 +175,8 @@ def _shown(resource: str, value: float | None) -> str:
 
 
 def _accuracy_sentence(request: JobRequest, result: JobResult) -> str:
-    before = shipped_accuracy(result.network("original"))
-    after = shipped_accuracy(result.network("adapted"))
+    before = result.network("original").test_accuracy
+    after = result.network("adapted").test_accuracy
     what = "Its int8 file" if request.quantize == "int8" else "It"
     text = f"{what} classifies {percent(after, 2)} of the test split right"
     examples = result.examples.get("test", 0)
@@ -196,19 +195,19 @@ def _accuracy_sentence(request: JobRequest, result: JobResult) -> str:
 
 def _baseline_sentence(baseline: NetworkResult, adapted: NetworkResult) -> str:
     who = _TRACKS.get(baseline.name, f"The baseline {baseline.name}")
-    difference = shipped_accuracy(baseline) - shipped_accuracy(adapted)
+    difference = baseline.test_accuracy - adapted.test_accuracy
     names = [name for name in baseline.cost if base(name) == "latency"]
     latency = " and ".join(f"{_shown(n, final_value(baseline, n))}{_on(n)}" for n in names)
     return (
         f"{who}, fine-tuned for {count(baseline.steps_trained)} steps, reaches"
-        f" {percent(shipped_accuracy(baseline), 2)} at {latency}"
+        f" {percent(baseline.test_accuracy, 2)} at {latency}"
         f" ({points(difference)} against the adapted network)."
     )
 
 
 def _cards(result: JobResult) -> list[Card]:
     original, adapted = result.network("original"), result.network("adapted")
-    accuracies = shipped_accuracy(original), shipped_accuracy(adapted)
+    accuracies = original.test_accuracy, adapted.test_accuracy
     heads = {name: f"{heading(name)}, measured" for name in result.timed}
     heads |= {name: f"{heading(name)}, modelled" for name in result.told_by}
     cards = []

@@ -18,7 +18,6 @@ from adapt.report.values import (
     percent,
     points,
     ratio,
-    shipped_accuracy,
 )
 
 __all__ = [
@@ -202,28 +201,37 @@ def _counted_row(resource: str, label: str, result: JobResult, known: str = "") 
 
 
 def _accuracy_rows(result: JobResult) -> list[Row]:
-    """Test accuracy of the network, that of its int8 file where there is one, and hold-out."""
+    """Of the precision asked for, and of int8 networks what they give in float32."""
     networks, examples = result.networks, result.examples
     test, holdout = examples.get("test", 0), examples.get("holdout", 0)
     test_head = f"{count(test)} examples, 95% interval"
     rows = [
         Row(
-            Cell("Test accuracy", test_head),
+            Cell(f"Test accuracy{_in(result)}", test_head),
             [_accuracy(n.test_accuracy, test) for n in networks],
         )
     ]
-    if any(n.tflite_accuracy is not None for n in networks):
-        cells = [_accuracy(n.tflite_accuracy, test) for n in networks]
-        rows.append(Row(Cell("Test accuracy, int8", "of the .tflite file"), cells))
-    original = shipped_accuracy(result.network("original"))
+    if result.precision != "float32":
+        cells = [_accuracy(n.float_test_accuracy, test) for n in networks]
+        rows.append(Row(Cell("Test accuracy in float32", "before quantisation"), cells))
+    original = result.network("original").test_accuracy
     differences = [
-        Cell(UNKNOWN if n.name == "original" else points(shipped_accuracy(n) - original))
+        Cell(UNKNOWN if n.name == "original" else points(n.test_accuracy - original))
         for n in networks
     ]
     rows.append(Row(Cell("Accuracy against the original"), differences))
     cells = [_accuracy(n.holdout_accuracy, holdout) for n in networks]
-    rows.append(Row(Cell("Hold-out accuracy", f"{count(holdout)} examples, 95% interval"), cells))
+    head = Cell(f"Hold-out accuracy{_in(result)}", f"{count(holdout)} examples, 95% interval")
+    rows.append(Row(head, cells))
+    if result.precision != "float32":
+        cells = [_accuracy(n.float_holdout_accuracy, holdout) for n in networks]
+        rows.append(Row(Cell("Hold-out accuracy in float32", "before quantisation"), cells))
     return rows
+
+
+def _in(result: JobResult) -> str:
+    """What is added to the names of accuracies where there are those of two precisions."""
+    return "" if result.precision == "float32" else f", {result.precision} .tflite"
 
 
 def _accuracy(accuracy: float | None, examples: int) -> Cell:
@@ -300,7 +308,11 @@ def proposal_table(result: JobResult) -> Table | None:
         return None
     columns = ["Iteration", "Narrowed to", *(heading(r) for r in resources)]
     columns += ["Hold-out accuracy", "Hold-out loss", "Steps"]
-    return Table("All proposals, the chosen one of each iteration marked", columns, rows)
+    screened = ""
+    if result.precision != "float32":
+        screened = f"; those of 0 steps scored in float32, the others in {result.precision}"
+    text = f"All proposals, the chosen one of each iteration marked{screened}"
+    return Table(text, columns, rows)
 
 
 def _proposal_row(iteration: Iteration, proposal: Proposal, resources: Sequence[str]) -> Row:

@@ -8,7 +8,7 @@ from adapt.budget import device_of
 from adapt.job.request import JobRequest
 from adapt.job.result import JobResult, NetworkResult
 from adapt.report.tables import cost_value, final_value, latencies
-from adapt.report.values import UNKNOWN, amount, percent, ratio, shipped_accuracy
+from adapt.report.values import UNKNOWN, amount, percent, ratio
 from adapt.report.verdict import check_limits, check_target, overall
 
 __all__ = ["summary"]
@@ -37,35 +37,43 @@ def summary(request: JobRequest, result: JobResult, folder: Path) -> str:
 
 def _rows(result: JobResult) -> list[tuple[str, ...]]:
     head = _MEASURED if result.timed else _MODELLED
-    return [head, *(_row(network, result) for network in result.networks)]
+    return [(*head, *_precise(result)), *(_row(network, result) for network in result.networks)]
 
 
 def _rows_by_device(result: JobResult) -> list[tuple[str, ...]]:
     """A row for each network on each device; what is the same on all in its first."""
-    rows: list[tuple[str, ...]] = [("", "device", *_MEASURED[1:])]
+    rows: list[tuple[str, ...]] = [("", "device", *_MEASURED[1:], *_precise(result))]
     for network in result.networks:
-        shared = _counts(network)
+        shared = _counts(network, result)
         for name in latencies(result):
             known = _needs(network, result, name) if name in result.timed else (UNKNOWN, UNKNOWN)
             predicted = amount(name, cost_value(network.cost, name))
             first = name == latencies(result)[0]
             own = (device_of(name), *known, predicted)
-            rows.append((network.name, *own, *shared) if first else ("", *own, "", "", ""))
+            rows.append(
+                (network.name, *own, *shared) if first else ("", *own, *(("",) * len(shared)))
+            )
     return rows
 
 
 def _row(network: NetworkResult, result: JobResult) -> tuple[str, ...]:
-    latency, shared = _needs(network, result, "latency"), _counts(network)
+    latency, shared = _needs(network, result, "latency"), _counts(network, result)
     if result.timed:
         predicted = amount("latency", cost_value(network.cost, "latency"))
         return (network.name, *latency, predicted, *shared)
     return (network.name, *latency, *_needs(network, result, "energy"), *shared)
 
 
-def _counts(network: NetworkResult) -> tuple[str, ...]:
+def _counts(network: NetworkResult, result: JobResult) -> tuple[str, ...]:
     """What is the same on every device."""
     counts = (amount(r, cost_value(network.cost, r)) for r in ("macs", "params"))
-    return (*counts, percent(shipped_accuracy(network), 2))
+    exact = (percent(network.float_test_accuracy, 2),) if _precise(result) else ()
+    return (*counts, percent(network.test_accuracy, 2), *exact)
+
+
+def _precise(result: JobResult) -> tuple[str, ...]:
+    """The column of accuracies before quantisation, where there is any."""
+    return () if result.precision == "float32" else ("in float32",)
 
 
 def _needs(network: NetworkResult, result: JobResult, resource: str) -> tuple[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from adapt.budget import format_amount
-from adapt.job.result import NetworkResult
 
 __all__ = [
     "UNKNOWN",
@@ -19,7 +18,6 @@ __all__ = [
     "percent",
     "points",
     "ratio",
-    "shipped_accuracy",
 ]
 
 UNKNOWN = "—"
@@ -111,10 +109,3 @@ def interval(share: float | None, examples: int) -> tuple[float, float] | None:
     centre = (share + z2 / 2) / (1 + z2)
     half = math.sqrt(share * (1 - share) * z2 + z2**2 / 4) / (1 + z2)
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def shipped_accuracy(network: NetworkResult) -> float:
-    """Test accuracy of the file that ships: the int8 one where there is one."""
-    if network.tflite_accuracy is not None:
-        return network.tflite_accuracy
-    return network.test_accuracy

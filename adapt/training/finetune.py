@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,6 +19,7 @@ from adapt.training.batches import at_once, read_ahead, split_up
 from adapt.training.data import Data, Split
 from adapt.training.losses import softened
 from adapt.training.optimiser import Optimiser, corrected
+from adapt.training.scores import Score, scored
 from adapt.training.statistics import Statistics
 from adapt.training.step import Batch, Moving, Teacher, TrainStep
 
@@ -60,14 +60,6 @@ def derive_seed(*parts: object) -> int:
     """A 31-bit seed from a job's seed, step and proposal; the same on every machine."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
-
-
-@dataclass(frozen=True)
-class Score:
-    """Quality on a split: share of right answers, and mean cross-entropy in nats."""
-
-    accuracy: float
-    loss: float
 
 
 @dataclass(frozen=True)
@@ -168,17 +160,7 @@ class Trainer:
 
     def score(self, weights: Weights, split: Split) -> Score:
         """Accuracy and loss of the network with `weights` on `split`, always finite."""
-        right, loss = 0, 0.0
-        first = 0
-        for probabilities in self._outputs(weights, split):
-            labels = split.labels[first : first + len(probabilities)]
-            first += len(labels)
-            picked = probabilities[np.arange(len(labels)), labels]
-            # A network that diverged gives NaN: wrong, and as sure of it as can be.
-            picked = np.nan_to_num(picked, nan=0.0)
-            right += int(((probabilities.argmax(axis=1) == labels) & (picked > 0)).sum())
-            loss -= float(np.log(np.maximum(picked, keras.config.epsilon())).sum())
-        return Score(right / len(split), loss / len(split))
+        return scored(self._outputs(weights, split), split.labels)
 
     def renewed(self, weights: Weights) -> Weights:
         """`weights` with the statistics of batch normalisations found anew; the rest as it is."""

@@ -11,7 +11,7 @@ from adapt.errors import AdaptError, InputError, WorkerError
 from adapt.executors.base import Outcome, Task
 from adapt.executors.crew import Crew, Died
 from adapt.executors.worker import Failure, Opened, Recipe
-from adapt.training.finetune import Score
+from adapt.training.scores import Score
 
 
 class Puppet:

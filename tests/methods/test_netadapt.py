@@ -108,6 +108,11 @@ def test_prices_are_corrected_by_what_whole_networks_take(
     measured = cost_of(point.measured)["latency"].value
     assert measured == pytest.approx(share * price(point.widths))
     assert 0.98 <= measured / run.limits["latency"] <= 1.0
+    for state, _ in run.journal:  # However they were changed.
+        if state.memory and (memory := Memory.model_validate(state.memory)).verified:
+            assert len({tuple(each.widths.values()) for each in memory.trials}) == len(
+                memory.trials
+            )
     # Only few networks were worth measuring.
     assert 2 <= len(whole.measured) <= 13
 

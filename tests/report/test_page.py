@@ -110,13 +110,21 @@ def test_the_rest_of_the_story(usual: Page) -> None:
 
 def test_int8_states_both_accuracies(request_of: Make, result_of: Make, network_of: Make) -> None:
     networks = [
-        network_of("original", 1.0, 0.9, tflite_accuracy=0.885),
-        network_of("adapted", 0.49, 0.89, tflite_accuracy=0.875),
+        network_of("original", 1.0, 0.885, float_test_accuracy=0.9, float_holdout_accuracy=0.91),
+        network_of("adapted", 0.49, 0.875, float_test_accuracy=0.89, float_holdout_accuracy=0.92),
     ]
-    page = Page(render_report(request_of(quantize="int8"), result_of(networks=networks)))
+    result = result_of(networks=networks, precision="int8")
+    page = Page(render_report(request_of(quantize="int8"), result))
     assert "Its int8 file classifies 87.50%" in page.text
-    assert "Test accuracy, int8 of the .tflite file 88.50%" in page.text
-    assert "89.00%" in page.text
+    for row in (
+        r"Test accuracy, int8 \.tflite .* 88\.50% .* 87\.50%",
+        r"Test accuracy in float32 before quantisation 90\.00% .* 89\.00%",
+        r"Hold-out accuracy, int8 \.tflite .* 89\.50% .* 88\.50%",
+        r"Hold-out accuracy in float32 before quantisation 91\.00% .* 92\.00%",
+        r"those of 0 steps scored in float32, the others in int8",
+    ):
+        assert re.search(row, page.text), row
+    assert "in float32" not in Page(render_report(request_of(), result_of())).text
 
 
 def test_stands_alone(request_of: Make, result_of: Make) -> None:

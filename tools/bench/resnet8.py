@@ -11,7 +11,9 @@ given. All rows end with the same long fine-tune.
 
 Prints a line for each run: seconds of search, of measuring and of the long fine-tune; measured and
 predicted share of the original's latency; accuracy on the hold-out and the test split; widths. Then
-the median of each row over the seeds. With `--official`, runs the paper's loop with the settings
+the median of each row over the seeds. Of the row int8, latency and accuracies are those of the int8
+files; `float-then-int8` is adapted to the budget in float32, then quantised. `--quick` takes few
+steps. With `--official`, runs the paper's loop with the settings
 of its authors' scripts (500 short steps, 10,000 held out) for so many seconds, and says what a
 proposal takes: times the proposals of the row `light`, that is what the whole search would take.
 """
@@ -48,7 +50,15 @@ ROWS: dict[str, tuple[str, ...]] = {
     "light-labels": (*LIGHT, "--no-distill"),
     "uniform": ("--method", "uniform"),
     "uniform-labels": ("--method", "uniform", "--no-distill"),
+    "int8": ("--quantize", "int8"),
+    "float-then-int8": (),
 }
+
+# Adapted to the budget in float32; what is told is what it comes to when it is quantised.
+THEN_INT8 = "float-then-int8"
+
+# Far fewer steps than anybody would take: enough to compare rows with each other.
+QUICK = ("--short-steps", "10", "--settling-steps", "20", "--long-steps", "100")
 
 OFFICIAL = (*LIGHT, "--short-steps", "500", "--holdout", "0.2")
 
@@ -80,6 +90,22 @@ class Bench:
                               env=self._environment, check=True, text=True)  # fmt: skip
         result: dict[str, Any] = json.loads(done.stdout)
         return result
+
+    def quantised(self, name: str, seed: int) -> str:
+        """What the networks of a float32 run come to in int8, in a line."""
+        job = self.folder / "jobs" / f"{name}-{seed}"
+        models = {"original": self.folder / "base.keras", "adapted": job / "adapted.keras"}
+        accuracies = quantise(models, job, self.folder / "cifar10.npz")
+        files = [str(job / f"{each}-int8.tflite") for each in models]
+        command = [sys.executable, "-m", "adapt", "measure", "--json", *files]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, env=self._environment, check=True, text=True
+        )
+        whole, latency = (each["latency_us"] for each in json.loads(done.stdout)["networks"])
+        return (
+            f"in int8: latency {latency / whole:.2%} measured, test {accuracies['adapted']:.2%}"
+            f" of {accuracies['original']:.2%}"
+        )
 
     def seconds_per_proposal(self, seconds: float) -> float:
         """Of the official settings, from the iterations that are complete after so long."""
@@ -137,6 +163,26 @@ def tune(folder: Path) -> None:
     model.save(folder / "base.keras")
 
 
+def quantise(models: dict[str, Path], folder: Path, source: Path) -> dict[str, float]:
+    """Write <name>-int8.tflite of each to `folder`; what they get right of the test split."""
+    from adapt.telemetry import import_tensorflow
+
+    import_tensorflow()
+    from adapt.job.sitting import calibration
+    from adapt.network.export import to_tflite
+    from adapt.network.load import load_model
+    from adapt.training.data import DataOptions, load_data
+    from adapt.training.evaluate import tflite_score
+
+    data = load_data(str(source), (32, 32, 3), 10, DataOptions())
+    accuracies = {}
+    for name, path in models.items():
+        content = to_tflite(load_model(path), calibration(data))
+        (folder / f"{name}-int8.tflite").write_bytes(content)
+        accuracies[name] = tflite_score(content, data, data.test, gives_logits=False).accuracy
+    return accuracies
+
+
 def describe(result: dict[str, Any]) -> str:
     """One run in a line."""
     original, adapted = result["networks"][:2]
@@ -175,6 +221,7 @@ def main() -> None:
     parser.add_argument("--budget", default="latency=50%")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--official", type=float, metavar="SECONDS")
     arguments = parser.parse_args()
     if not (SHARED / "models" / "resnet8_cifar10.h5").exists():
@@ -192,8 +239,11 @@ def main() -> None:
         for row in rows:
             results = []
             for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-                results.append(bench.run(row, seed, ROWS[row]))
+                options = (*ROWS[row], *(QUICK if arguments.quick else ()))
+                results.append(bench.run(row, seed, options))
                 print(f"{row:16} seed {seed}: {describe(results[-1])}", flush=True)
+                if row == THEN_INT8:
+                    print(f"{row:16} seed {seed}: {bench.quantised(row, seed)}")
             if len(results) > 1:
                 print(f"{row:16} median: {median(results)}", flush=True)
 
