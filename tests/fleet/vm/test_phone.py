@@ -46,7 +46,8 @@ def phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Machi
     port = free_port()
     options = [
         *("-M", "virt", "-cpu", "cortex-a76", "-smp", "2", "-m", "3072"),
-        *("-accel", "tcg,thread=multi"),
+        # Time by instructions: the emulator's own clocks run apart, which tables do not believe.
+        *("-accel", "tcg,thread=single", "-icount", "shift=1"),
         *("-kernel", str(linux / "vmlinuz"), "-initrd", str(folder / "initramfs")),
         *("-append", f"console=ttyAMA0 quiet panic=-1 ADBD_PORT={GUEST_PORT}"),
         *("-netdev", f"user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:{GUEST_PORT}"),
@@ -139,11 +140,8 @@ def test_fifty_kernels(
         entries = store.entries(device.platform(options.backend, 1, 0), kernels)
     assert (description.identity.page_size, description.identity.architecture) == (16384, "aarch64")
     print(f"{len(entries)} of {len(kernels)} kernels in {done.device_ms / 1000:.0f} s of the phone")
-    # The clocks of a busy machine's emulator run apart, which the table is right not to believe:
-    # what it rejects must at least have run.
-    assert [why for why in done.failed.values() if why.reason.poisonous] == []
-    assert set(done.measured) | set(done.failed) == set(kernels)
-    assert all(entry.latency_us > 0 for entry in entries.values())
+    assert done.failed == {}
+    assert entries.keys() == set(kernels)
 
 
 def test_what_runs_there_is_the_shell_user(phone: tuple[str, Machine], home: Path) -> None:
