@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from adapt.errors import InputError, WorkerError
@@ -38,6 +39,9 @@ class Worker(Protocol):
         """End it at once, whatever it does."""
         ...
 
+
+# Outcomes hold whole networks: for each worker, so many are waited for or wait for their turn.
+_AHEAD = 2
 
 _W = TypeVar("_W", bound=Worker)
 
@@ -82,9 +86,13 @@ class Crew(Generic[_W]):
         try:
             while True:
                 while len(self._busy) < self._size:
-                    errand = again.pop() if again else next(waiting, None)
-                    if errand is None:
+                    if not again:
+                        if len(self._busy) + len(done) >= _AHEAD * self._size:
+                            break
+                        again.extend(islice(waiting, 1))
+                    if not again:
                         break
+                    errand = again.pop()
                     again += self._begun(errand)
                 if not self._busy:
                     if again:
