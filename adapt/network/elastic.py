@@ -165,9 +165,10 @@ class ElasticNetwork:
     def apply(
         self, trainable: Sequence[Any], state: Sequence[Any], x: Any, *, training: bool
     ) -> tuple[Any, list[Any]]:
-        """Output for a batch `x` [N, ...], and the new values of `state`."""
+        """Outputs as the model has them for a batch `x` [N, ...], and new values of `state`."""
         with _ElasticScope(self._pairs(trainable, state)) as scope:
-            y = tf.cast(self._model(x, training=training), tf.float32)
+            outputs = self._model(x, training=training)
+        y = tf.nest.map_structure(lambda each: tf.cast(each, tf.float32), outputs)
         return y, [scope.get_current_value(self._variables[p]) for p in self.state]
 
     def _pairs(self, trainable: Sequence[Any], state: Sequence[Any]) -> list[tuple[Any, Any]]:
