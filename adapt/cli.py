@@ -80,9 +80,10 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ("--short-rate", float, "Learning rate of these.  [default: 0.003]"),
         ("--long-steps", int, "Training steps of the result.  [default: 600]"),
         ("--long-rate", float, "Highest learning rate of these.  [default: 0.003]"),
-        ("--first-step", float, "First tightening, share of cost.  [default: 0.16, paper 0.05]"),
+        ("--first-step", float, "First tightening, share of cost.  [default: 0.21, paper 0.05]"),
         ("--decay", float, "Factor on it, each iteration of netadapt-paper.  [default: 0.96]"),
-        ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 2]"),
+        ("--trial-steps", int, "Steps on which netadapt tries each proposal.  [default: 40]"),
+        ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 1]"),
         ("--settling-steps", int, "Further steps of the best of these.  [default: 120]"),
         (
             "--importance",

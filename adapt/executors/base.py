@@ -30,7 +30,8 @@ class Examples(StrEnum):
 class Task:
     """A candidate: `start` is fine-tuned by `schedule`, unless that is None, and then scored.
 
-    With `renew`, it is scored with the statistics of batch normalisations found anew.
+    With `renew`, it is scored with the statistics of batch normalisations found anew. With
+    `early`, it is screened after so many steps already.
     """
 
     start: Checkpoint
@@ -38,14 +39,19 @@ class Task:
     seed: int
     examples: Examples
     renew: bool
+    early: int = 0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The candidate's score; the checkpoint where it was fine-tuned, as fine-tuning left it."""
+    """The candidate's score; the checkpoint where it was fine-tuned, as fine-tuning left it.
+
+    `early` is its score after the first few steps, where that was asked for.
+    """
 
     score: Score
     checkpoint: Checkpoint | None
+    early: Score | None = None
 
 
 class Executor(Protocol):
@@ -70,17 +76,21 @@ def deciding(data: Data) -> Split:
 
 def carry_out(task: Task, trainer: Trainer, data: Data) -> Outcome:
     """What every executor does with a task, in one process or another."""
-    tuned = None
+    tuned = early = None
     weights = task.start.weights
     if task.schedule is not None:
-        tuned = trainer.train(task.start, task.schedule, seed=task.seed)
+        start = task.start
+        if task.early:
+            start = trainer.train(start, task.schedule, seed=task.seed, until=task.early)
+            early = trainer.screened(start.weights)
+        tuned = trainer.train(start, task.schedule, seed=task.seed)
         weights = tuned.weights
     match task.examples:
         case Examples.SCREENING:
-            return Outcome(trainer.screened(weights), tuned)
+            return Outcome(trainer.screened(weights), tuned, early)
         case Examples.DECIDING:
             split = deciding(data)
         case Examples.HOLDOUT:
             split = data.holdout
     weights = trainer.renewed(weights) if task.renew else weights
-    return Outcome(trainer.score(weights, split), tuned)
+    return Outcome(trainer.score(weights, split), tuned, early)

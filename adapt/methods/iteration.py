@@ -21,7 +21,7 @@ from adapt.methods.base import (
     unreachable,
 )
 from adapt.methods.landscape import Landscape, Widths
-from adapt.methods.memory import Memory, Stage, Trial
+from adapt.methods.memory import Memory, Stage, Trial, distinct, ranked_trials
 from adapt.methods.proposals import proposals
 from adapt.methods.screening import Screening
 from adapt.training.finetune import Checkpoint, derive_seed
@@ -36,11 +36,11 @@ _PROBES = 16
 
 # A group is probed at a width at which it gives this part of what the iteration has to save, or
 # more where there are few groups: about as deep as it will be cut together with others.
-_PROBED_PART = 0.4
+_PROBED_PART = 0.6
 
-# Rounds of proposals in an iteration, and proposals in a round.
-_ROUNDS = 3
-_PER_ROUND = 10
+# Rounds of proposals in an iteration, and proposals in a round: on trial, and untrained.
+_ON_TRIAL = (2, 3)
+_UNTRAINED = (3, 10)
 
 # Networks that are measured whole, and how often they are changed before the nearest must do.
 _MEASURED = 3
@@ -51,7 +51,7 @@ _MOST_VERIFIED = 3
 _AIM, _HIGHEST, _LOWEST = 0.99, 0.995, 0.982
 
 # By chance a narrower network may be better; that says nothing of narrower ones still.
-_LEAST_GROWTH = 1e-3
+_LEAST_GROWTH = 5e-3
 
 # An iteration more for the last percents is not worth it: the step is this much longer at most.
 _LONGER = 0.25
@@ -82,11 +82,11 @@ class Round:
         sensitivities = dict(memory.sensitivities)
         for name, trial in zip(widths, trials, strict=True):
             removed = self._screening.removed(trial.widths)[name]
-            growth = max(trial.loss - base.loss, _LEAST_GROWTH)
+            growth = max(trial.outlook - base.outlook, _LEAST_GROWTH)
             sensitivities[name] = growth / max(removed, 1e-9)
         update = {
             "stage": Stage.PROPOSE,
-            "base_loss": base.loss,
+            "base_loss": base.outlook,
             "sensitivities": sensitivities,
             "probed": {**memory.probed, **dict.fromkeys(widths, self.number)},
         }
@@ -95,21 +95,21 @@ class Round:
     def propose(self) -> State:
         """Screen a round of proposals, and learn from them how sensitive the groups are."""
         memory, landscape = self.memory, self._landscape(self.memory)
-        ranked = sorted(memory.trials, key=lambda trial: trial.loss)
+        ranked = ranked_trials(memory.trials)
         seen = [trial.widths for trial in ranked]
         seed = derive_seed(self.bench.seed, self.number, memory.rounds)
         expected = self._screening.expected(memory)
-        found = proposals(landscape, expected, seen, _PER_ROUND, seed)
+        found = proposals(landscape, expected, seen, self._many[1], seed)
         if not found and not seen:
             if memory.corrections:  # Prices alone can be met; what is measured decides later.
                 return self._with(memory.model_copy(update={"corrections": {}}))
             raise unreachable(landscape.cost(landscape.scaled()), self.state.limits)
         trials = self._screened(found, "proposal", [landscape.cost(widths) for widths in found])
         for trial in trials:
-            growth = max(trial.loss - memory.base_loss, _LEAST_GROWTH)
+            growth = max(trial.outlook - memory.base_loss, _LEAST_GROWTH)
             memory = memory.learnt(self._screening.removed(trial.widths), growth)
         rounds, stage = memory.rounds + 1, Stage.PROPOSE
-        if rounds == _ROUNDS:
+        if rounds == self._many[0]:
             stage = Stage.VERIFY if memory.left == 1 else Stage.TUNE
         update = {"trials": [*memory.trials, *trials], "rounds": rounds, "stage": stage}
         return self._with(memory.model_copy(update=update))
@@ -117,7 +117,7 @@ class Round:
     def verify(self) -> State:
         """Measure the best; those that are not just below the limits are changed until they are."""
         memory = self.memory
-        best = self._unwasteful(sorted(memory.trials, key=lambda trial: trial.loss))[:_MEASURED]
+        best = self._unwasteful(ranked_trials(memory.trials))[:_MEASURED]
         costs = _together(partial(self.bench.pricer.measured, trial.widths) for trial in best)
         used = [self._used(cost) for cost in costs]
         trials = [
@@ -138,13 +138,8 @@ class Round:
         bad = [pair for pair, fits in zip(zip(best, costs, strict=True), good, strict=True)
                if not fits]  # fmt: skip
         kept = [trial for trial, fits in zip(trials, good, strict=True) if fits]
-        mended = _distinct(
-            _together(partial(self._mended, trial, cost) for trial, cost in bad),
-            [trial.widths for trial in kept],
-        )
-        changed = self._screened(
-            [widths for widths, _ in mended], "mending a proposal", [cost for _, cost in mended]
-        )
+        mended = _together(partial(self._mended, trial, cost) for trial, cost in bad)
+        changed = distinct(mended, [trial.widths for trial in kept])
         changes: dict[str, object] = {
             "trials": [*kept, *changed],
             "verified": memory.verified + 1,
@@ -155,14 +150,14 @@ class Round:
     def tune(self) -> tuple[State, Checkpoint]:
         """Fine-tune the best proposals briefly; the one of least loss goes on, and is the next."""
         bench, settings = self.bench, self.bench.settings
-        ranked = sorted(self.memory.trials, key=lambda trial: trial.loss)
+        ranked = ranked_trials(self.memory.trials)
         verified = [trial for trial in ranked if trial.measured]
         finalists = (verified or ranked)[: settings.finalists]
         outcomes = self._screening.tuned(
             (trial.widths for trial in self._announced(finalists, "tuning")), settings.short_steps
         )
         tuned = [
-            (self._proposal(trial, score, settings.short_steps), trial, trained)
+            (self._proposal(trial, score), trial, trained)
             for trial, (score, trained) in zip(finalists, outcomes, strict=True)
         ]
         winner, trial, trained = min(tuned, key=lambda each: each[0].loss)
@@ -200,6 +195,11 @@ class Round:
             if max(sum(trial.cost[n].values()) / limit for n, limit in limits.items()) >= _LOWEST
         ]
         return near or ranked
+
+    @property
+    def _many(self) -> tuple[int, int]:
+        """Rounds, and proposals in each."""
+        return _ON_TRIAL if self.bench.settings.trial_steps else _UNTRAINED
 
     @cached_property
     def _screening(self) -> Screening:
@@ -255,6 +255,9 @@ class Round:
     def _probes(self, landscape: Landscape, memory: Memory) -> dict[str, Widths]:
         """For each group to probe, the network's widths with this group narrowed."""
         groups = [name for name, options in landscape.options.items() if options]
+        if self.bench.settings.trial_steps:
+            # What trials show of a group is learnt from: to probe it once is enough.
+            groups = [name for name in groups if name not in memory.probed]
         waiting = sorted(groups, key=lambda name: memory.probed.get(name, -1))[:_PROBES]
         part = max(_PROBED_PART, 1.5 / max(len(groups), 1))
         return {
@@ -268,7 +271,7 @@ class Round:
     def _screened(
         self, candidates: Sequence[Widths], what: str, costs: Sequence[Cost] = ()
     ) -> list[Trial]:
-        """Each of `candidates`, of these `costs` where they count, as it is untrained."""
+        """Each of `candidates`, of these `costs` where they count, on trial."""
         known: Sequence[Cost | None] = costs or [None] * len(candidates)
         announced = self._announced(list(zip(candidates, known, strict=True)), what)
         return list(self._screening.screened(announced))
@@ -285,8 +288,11 @@ class Round:
         names = [name for name in self.state.limits if name in self.bench.pricer.measurable]
         return max((cost[n].value / self.state.limits[n] for n in names), default=_AIM)
 
-    def _mended(self, trial: Trial, measured: Cost) -> tuple[Widths, Cost]:
-        """Widths near to those of `trial` that meet the limits, by what it was measured at."""
+    def _mended(self, trial: Trial, measured: Cost) -> Trial:
+        """A network near to that of `trial` that meets the limits, by what that was measured at.
+
+        A few filters more or less: it passes for as good.
+        """
         price = self.bench.pricer.price(trial.widths)
         goal = {
             name: _AIM * limit * price[name].value / measured[name].value
@@ -297,12 +303,14 @@ class Round:
         groups = self.bench.network.groups.groups
         landscape = Landscape(groups, self.state.widths, goal, self.bench.pricer.price)
         widths = landscape.mended(trial.widths, self._screening.expected(self.memory))
-        return widths, landscape.cost(widths)
+        cost = priced(landscape.cost(widths))
+        return trial.model_copy(update={"widths": widths, "cost": cost, "measured": None})
 
-    def _proposal(self, trial: Trial, score: Score | None = None, steps: int = 0) -> Proposal:
-        """Of `trial`, as it was screened, or after so many steps that made its `score`."""
-        before = self.state.widths
+    def _proposal(self, trial: Trial, score: Score | None = None) -> Proposal:
+        """Of `trial`, as it was after that, or as it was tuned to have this `score`."""
+        before, settings = self.state.widths, self.bench.settings
         quality = score or trial
+        steps = settings.short_steps if score else settings.trial_steps
         return Proposal(
             widths={name: w for name, w in trial.widths.items() if w != before[name]},
             cost=trial.cost,
@@ -326,14 +334,6 @@ class Round:
 
     def _with(self, memory: Memory) -> State:
         return self.state.model_copy(update={"memory": memory.model_dump(mode="json")})
-
-
-def _distinct(
-    candidates: Iterable[tuple[Widths, Cost]], known: Sequence[Widths]
-) -> list[tuple[Widths, Cost]]:
-    """Each of `candidates` once, without those of widths that are `known`."""
-    found = {tuple(sorted(widths.items())): (widths, cost) for widths, cost in candidates}
-    return [each for each in found.values() if each[0] not in known]
 
 
 def _together(questions: Iterable[Callable[[], _T]]) -> list[_T]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
 from adapt.methods.base import CostRecord
 
-__all__ = ["Memory", "Stage", "Trial"]
+__all__ = ["Memory", "Stage", "Trial", "distinct", "ranked_trials"]
 
 
 class Stage(StrEnum):
@@ -23,9 +23,10 @@ class Stage(StrEnum):
 
 
 class Trial(BaseModel):
-    """A network that was screened: its widths, what it costs, and how good it is untrained.
+    """A network on trial: its widths, what it costs, and how good it is after a few steps, if any.
 
-    `measured` is the cost that the whole network showed on the device, where it was measured.
+    `outlook` is the loss that it is heading for. `measured` is the cost that the whole network
+    showed on the device, where it was measured.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,6 +35,7 @@ class Trial(BaseModel):
     cost: CostRecord
     accuracy: float
     loss: float
+    outlook: float
     measured: CostRecord | None = None
 
 
@@ -41,9 +43,9 @@ class Memory(BaseModel):
     """An iteration under way.
 
     `left` iterations, this one included, lead to the budget. `base_loss` is that of the network
-    that the iteration began with, screened as its trials are. `sensitivities` say by how much the
-    loss grows for each share of a group's importance that is removed, of groups that were probed;
-    `probed` in which iteration they were last. `rounds` of proposals have been screened;
+    that the iteration began with, the outlook of a trial. `sensitivities` say by how much the
+    loss grows with what is removed of a group's importance, of groups that were probed;
+    `probed` in which iteration they were last. `rounds` of proposals have been tried;
     `corrections` is by how much whole networks on the device exceed their prices, by resource,
     `verified` how often networks were measured in this iteration, and `within` those of them that
     met the limits.
@@ -83,5 +85,17 @@ class Memory(BaseModel):
         return self.model_copy(update={"sensitivities": {**self.sensitivities, **changed}})
 
 
-# One network that was screened changes sensitivities at most by this factor.
+# One trial changes sensitivities at most by this factor.
 _MOST_AT_ONCE = 4.0
+
+
+def ranked_trials(trials: Iterable[Trial]) -> list[Trial]:
+    """The most promising first."""
+    return sorted(trials, key=lambda trial: trial.outlook)
+
+
+def distinct(trials: Iterable[Trial], known: Sequence[Mapping[str, int]]) -> list[Trial]:
+    """Each of `trials` once, the best of equals, without those of widths that are `known`."""
+    worst_first = reversed(ranked_trials(trials))
+    found = {tuple(sorted(trial.widths.items())): trial for trial in worst_first}
+    return [each for each in found.values() if each.widths not in known]

@@ -1,17 +1,18 @@
-"""NetAdapt with many candidates: screened untrained, the best fine-tuned, measured as a whole.
+"""NetAdapt with several groups at once, on short trial, and measured as a whole.
 
 Each iteration lowers the cost by an equal factor, the last one to the budget:
 
-1. Probe: narrow single groups, let the filters that stay stand in for those that go, find the
-   statistics of batch normalisations anew, look at the loss on held-out examples. That tells how
-   sensitive the groups are.
-2. Propose, thrice: combinations of groups that win the most cost for the least expected loss, with
-   random doubts about what is expected, and neighbours of the best; screened in the same way,
-   which corrects expectations.
+1. Probe: narrow single groups, let the filters that stay stand in for those that go, fine-tune for
+   a few steps and look where the loss on held-out examples is heading. That tells how sensitive
+   the groups are.
+2. Propose, twice: combinations of groups that win the most cost for the least expected loss, with
+   random doubts about what is expected, single groups, and neighbours of the best; tried in the
+   same way, which corrects expectations.
 3. In the last iteration, verify: measure the best whole on the device, and change those that are
    not just below the budget until they are.
-4. Tune: fine-tune the few best briefly; the one with the lowest loss is the next network, and is
-   fine-tuned further.
+4. Tune: the most promising is the next network, and is fine-tuned further.
+
+Without steps on trial, more networks are looked at untrained.
 
 `paper.py` is the procedure as published.
 """
@@ -43,7 +44,7 @@ class NetAdapt:
 
     name = "netadapt"
     defaults: Mapping[str, Any] = {
-        "first_step": 0.16,
+        "first_step": 0.21,
         "importance": Rule.ACTIVATION,
         "compensate": True,
     }

@@ -71,15 +71,17 @@ def _sources(
         for n in range(_TRIES * count)
     ]
     # Half of each kind, where there are as many.
-    yield from combined[: count // 2]
+    half = (count + 1) // 2
+    yield from combined[:half]
     if seen:
         near = [way for widths in seen[:_BEST] for way in landscape.neighbours(widths, expected)]
         order = np.random.default_rng(seed).permutation(len(near))
         yield from (near[place] for place in order)
     else:
+        alone = sorted(landscape.alone(), key=lambda w: sum(expected(n, w[n]) for n in w))
+        yield from (partial(dict, widths) for widths in alone)
         yield lambda: landscape.refunded(landscape.scaled(), expected)
-        yield from (partial(dict, widths) for widths in landscape.alone())
-    yield from combined[count // 2 :]
+    yield from combined[half:]
 
 
 def _doubts(groups: Mapping[str, int], number: int, seed: int, times: int) -> dict[str, float]:

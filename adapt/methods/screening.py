@@ -1,4 +1,4 @@
-"""Candidates of one iteration: which filters they keep, and how good they are untrained."""
+"""Candidates of one iteration: which filters they keep, and how good they promise to be."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ from adapt.training.scores import Score
 
 __all__ = ["Screening"]
 
+# Of the steps on trial, the part after which a network is looked at first, and the rate: at the
+# short one, the harm that the first steps do is all that is seen.
+_EARLY, _RATE = 4, 1 / 3
+
 # What is next to nothing, so that shares of nothing stay finite.
 _LEAST = 1e-30
 
@@ -40,18 +44,23 @@ class Screening:
 
     @cached_property
     def shares(self) -> dict[str, dict[int, float]]:
-        """For each group, the share of its importance that goes at each narrower width."""
+        """For each group, how much of its importance goes at each narrower width.
+
+        As a logarithm: half of what is left weighs as much each time, and all of it is not to be
+        given away for anything.
+        """
         importance = self.bench.important(self.checkpoint, self.keep)
         shares = {}
         for group in self.bench.network.groups.groups:
             values = importance[group.filters[np.asarray(self.keep[group.name])]]
-            lost = np.cumsum(np.sort(values)) / max(float(values.sum()), _LEAST)
+            share = np.cumsum(np.sort(values)) / max(float(values.sum()), _LEAST)
+            lost = -np.log(np.maximum(1.0 - share, _LEAST))
             widths = range(len(values) - 1, -1, -1)
             shares[group.name] = dict(zip(widths, lost.tolist(), strict=True))
         return shares
 
     def removed(self, widths: Mapping[str, int]) -> dict[str, float]:
-        """The shares of importance that go at `widths`, of the groups that these narrow."""
+        """How much of the importance goes at `widths`, of the groups that these narrow."""
         return {
             name: self.shares[name][width]
             for name, width in widths.items()
@@ -72,20 +81,29 @@ class Screening:
         }
 
     def screened(self, candidates: Iterable[tuple[Widths, Cost | None]]) -> Iterator[Trial]:
-        """The networks of these widths, cut and with new statistics, but not trained."""
+        """The networks of these widths, by where their losses are heading; see `_outlook`."""
         asked: deque[tuple[Widths, Cost | None]] = deque()
+        steps, rate = self.bench.settings.trial_steps, self.bench.settings.short_rate
+        schedule = Schedule(rate * _RATE, steps, cosine=False) if steps else None
+        # The same examples for all, so that chance moves all of them alike.
+        seed = derive_seed(self.bench.seed, self.number)
 
         def tasks() -> Iterator[Task]:
             for widths, cost in candidates:
                 asked.append((widths, cost))
-                start = Checkpoint(self._cut(widths))
-                yield Task(start, None, 0, Examples.SCREENING, renew=True)
+                start, early = Checkpoint(self._cut(widths)), steps // _EARLY
+                yield Task(start, schedule, seed, Examples.SCREENING, renew=True, early=early)
 
         for outcome in self.bench.executor.run(tasks()):
             widths, cost = asked.popleft()
             record = {} if cost is None else priced(cost)
-            score = outcome.score
-            yield Trial(widths=widths, cost=record, accuracy=score.accuracy, loss=score.loss)
+            yield Trial(
+                widths=widths,
+                cost=record,
+                accuracy=outcome.score.accuracy,
+                loss=outcome.score.loss,
+                outlook=_outlook(outcome.score.loss, outcome.early),
+            )
 
     def tuned(self, candidates: Iterable[Widths], steps: int) -> Iterator[tuple[Score, Checkpoint]]:
         """The networks of these widths after so many steps, and how good they are then."""
@@ -124,3 +142,12 @@ class Screening:
 
     def _seed(self, widths: Widths) -> int:
         return derive_seed(self.bench.seed, self.number, *widths.values())
+
+
+def _outlook(loss: float, early: Score | None) -> float:
+    """The loss that a network is heading for: it falls by the same factor once more.
+
+    Soon after a cut networks differ most by what training makes up for, and what falls fastest ends
+    lowest. Without an `early` look it is the loss itself.
+    """
+    return loss if early is None else loss * loss / early.loss

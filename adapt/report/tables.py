@@ -310,7 +310,7 @@ def proposal_table(result: JobResult) -> Table | None:
     columns += ["Hold-out accuracy", "Hold-out loss", "Steps"]
     screened = ""
     if result.precision != "float32":
-        screened = f"; those of 0 steps scored in float32, the others in {result.precision}"
+        screened = f"; those only tried scored in float32, the others in {result.precision}"
     text = f"All proposals, the chosen one of each iteration marked{screened}"
     return Table(text, columns, rows)
 

@@ -44,7 +44,10 @@ def recipe(digits_data: Data, tmp_path_factory: pytest.TempPathFactory) -> Recip
 
 @pytest.fixture(scope="session")
 def tasks(digits_network: Network) -> list[Task]:
-    """Candidates of several widths: screened, tuned, tuned and scored with new statistics."""
+    """Candidates of several widths: screened, tuned, tuned and scored with new statistics.
+
+    Some are looked at early.
+    """
 
     def generated() -> Iterator[Task]:
         kinds = [(None, Examples.SCREENING, True), (3, Examples.DECIDING, True)]
@@ -57,6 +60,7 @@ def tasks(digits_network: Network) -> list[Task]:
             }
             weights = shrink.slice_weights(digits_network.weights, digits_network.groups, keep)
             schedule = None if steps is None else Schedule(0.001, steps, cosine=False)
-            yield Task(Checkpoint(weights), schedule, 17 + number, examples, renew)
+            early = 0 if steps is None else number // 3
+            yield Task(Checkpoint(weights), schedule, 17 + number, examples, renew, early)
 
     return list(generated())

@@ -59,10 +59,10 @@ def bits(outcome: Outcome) -> Any:
     """All of an outcome, to be compared byte by byte."""
     found = outcome.checkpoint
     if found is None:
-        return outcome.score, None
+        return outcome.score, outcome.early
     parts = (found.weights, found.first, found.second)
     arrays = [[(p, v.shape, v.tobytes()) for p, v in sorted(part.items())] for part in parts]
-    return outcome.score, found.step, arrays
+    return outcome.score, outcome.early, found.step, arrays
 
 
 def workers_of(name: str) -> list[psutil.Process]:

@@ -140,7 +140,13 @@ class Driver:
         self, name: str, resources: Iterable[str], model: CostModel, **settings: Any
     ) -> Bench:
         """A bench for the method `name` that prices `resources`, latency by `model`."""
-        turned = {"short_steps": 2, "settling_steps": 1, "long_steps": 120, "first_step": 0.15}
+        turned = {
+            "short_steps": 2,
+            "trial_steps": 4,
+            "settling_steps": 1,
+            "long_steps": 120,
+            "first_step": 0.15,
+        }
         turned |= settings
         models = (model, MacCount())
         counted: Any = Counted(self.trainer)

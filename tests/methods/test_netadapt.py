@@ -62,9 +62,9 @@ def test_the_best_of_the_tuned_wins(run: Any) -> None:
     settings = run.bench.settings
     for point in run.state.history[1:]:
         (chosen,) = (p for p in point.proposals if p.chosen)
-        tuned = [p for p in point.proposals if p.steps]
-        assert 1 <= len(tuned) <= settings.finalists
-        assert {p.steps for p in tuned} == {settings.short_steps}
+        tuned = [p for p in point.proposals if p.steps == settings.short_steps]
+        assert len(tuned) == settings.finalists
+        assert {p.steps for p in point.proposals if p not in tuned} == {settings.trial_steps}
         assert chosen.loss == min(p.loss for p in tuned)
         assert len(point.proposals) > settings.finalists
         before = run.state.history[point.number - 1].widths
@@ -75,8 +75,22 @@ def test_each_stage_is_a_step(run: Any) -> None:
     stages = [Memory.model_validate(s.memory).stage for s, _ in run.journal if s.memory]
     iterations = len(run.state.history) - 1
     assert stages.count(Stage.TUNE) == iterations
-    assert stages.count(Stage.PROPOSE) == 3 * iterations
+    assert stages.count(Stage.PROPOSE) == 2 * iterations
     assert run.state.memory == {}
+
+
+def test_without_trials_many_are_looked_at_untrained(driver: Any) -> None:
+    run = driver.run("netadapt", "macs=60%", long_steps=0, first_step=0.25, trial_steps=0)
+    proposals = [p for point in run.state.history for p in point.proposals if not p.steps]
+    assert len(proposals) > 10 * (len(run.state.history) - 1)
+    trials = [t for s, _ in run.journal if s.memory for t in Memory.model_validate(s.memory).trials]
+    assert all(trial.outlook == trial.loss for trial in trials)
+
+
+def test_what_falls_fast_promises_more(run: Any) -> None:
+    trials = [t for s, _ in run.journal if s.memory for t in Memory.model_validate(s.memory).trials]
+    assert len({round(trial.outlook / trial.loss, 6) for trial in trials}) > 3
+    assert all(trial.outlook > 0 for trial in trials)
 
 
 def test_nothing_is_traced_again(run: Any, driver: Any) -> None:
@@ -117,7 +131,7 @@ def test_prices_are_corrected_by_what_whole_networks_take(
     assert 2 <= len(whole.measured) <= 13
 
 
-def test_every_candidate_has_a_seed_of_its_own(run: Any) -> None:
-    seeds = run.bench.trainer.seeds
-    tuned = sum(1 for point in run.state.history for p in point.proposals if p.steps)
-    assert len(set(seeds)) >= tuned
+def test_those_tuned_have_seeds_of_their_own_and_those_on_trial_one(run: Any) -> None:
+    iterations = len(run.state.history) - 1
+    long_one = 1
+    assert len(set(run.bench.trainer.seeds)) == 2 * iterations + long_one
