@@ -5,7 +5,8 @@ root=/root owner=uid=0
 # This adbd waits for ever for a thread of its own once the bus was reset or the cable pulled, which
 # a phone's does not: then it is started anew.
 while :; do
-    inside $(cat /adbd) > /adbd.log 2>&1 &
+    # Not `inside`: what is killed below has to be adbd itself.
+    chroot /root /usr/bin/env $(cat /environment) $(cat /adbd) > /adbd.log 2>&1 &
     until grep -q "being destroyed" /adbd.log || [ ! -d /proc/$! ]; do sleep 0.2; done
     cat /adbd.log >> /adbd.old
     kill -9 $!
