@@ -18,6 +18,7 @@ DEVICES = Path("/sys/bus/usb/devices")
 # A port of the first hub, a number for the device, and the kernel's number for USB 2's speed.
 PORT, DEVICE, HIGH_SPEED = 0, 1 << 16 | 1, 3
 SECONDS = 120
+SILENT_SECONDS = 30
 
 
 def main() -> None:
@@ -26,6 +27,10 @@ def main() -> None:
     with socket.create_connection((host, int(port)), SECONDS) as connection:
         connection.setblocking(True)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A machine that ended says nothing; then the device is to be gone, as with a pulled cable.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000)
         ATTACH.write_text(f"{PORT} {connection.fileno()} {DEVICE} {HIGH_SPEED}")
     deadline = time.monotonic() + SECONDS
     while serial not in {file.read_text().strip() for file in DEVICES.glob("*/serial")}:
