@@ -1,21 +1,23 @@
-"""ResNet-8 on CIFAR-10 to half its latency: what the search takes, and what each part brings.
+"""Networks on CIFAR-10 to half their latency: what a search takes, and what each part brings.
 
-    python tools/bench/resnet8.py [--rows adapt,light,...] [--seeds 1] [--folder DIR]
-    python tools/bench/resnet8.py --official 90 --folder DIR
+    python tools/bench/search.py [--rows adapt,light,...] [--seeds 1] [--folder DIR]
+    python tools/bench/search.py --network mobilenet --budget latency=33% --folder DIR
+    python tools/bench/search.py --official 90 --folder DIR
 
 Needs ResNet-8 (resnet8_cifar10.h5 of MLPerf Tiny) and CIFAR-10 as JPEG files in class folders:
 $ADAPT_SHARED, or a folder `shared` beside the checkout, with models/resnet8_cifar10.h5 and
-data/cifar10-{train,test}.zip. The network is fine-tuned on the JPEG files for 3 epochs first, since
-it knows the original pixels; that network, the table and the jobs stay in the folder if one is
-given. All rows end with the same long fine-tune.
+data/cifar10-{train,test}.zip. ResNet-8 is fine-tuned on the JPEG files for 3 epochs first, since
+it knows the original pixels; a MobileNetV1 of 0.25 the width and a ResNet-18 of 0.25 the width are
+trained from nothing. The networks, the table and the jobs stay in the folder if one is given. All
+rows end with the same long fine-tune.
 
 Prints a line for each run: seconds of search, of measuring and of the long fine-tune; measured and
 predicted share of the original's latency; accuracy on the hold-out and the test split; widths. Then
 the median of each row over the seeds. Of the row int8, latency and accuracies are those of the int8
 files; `float-then-int8` is adapted to the budget in float32, then quantised. `--quick` takes few
-steps. With `--official`, runs the paper's loop with the settings
-of its authors' scripts (500 short steps, 10,000 held out) for so many seconds, and says what a
-proposal takes: times the proposals of the row `light`, that is what the whole search would take.
+steps. With `--official`, runs the paper's loop with the settings of its authors' scripts (500 short
+steps, 10,000 held out) for so many seconds, and says what a proposal takes: times the proposals of
+the row `light`, that is what the whole search would take.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from typing import Any
 SHARED = Path(os.environ.get("ADAPT_SHARED", Path(__file__).parents[3] / "shared"))
 
 LIGHT = ("--method", "netadapt-paper")
+STANDING_IN = ("--importance", "activation", "--compensate")
 
 # What is left out or put in, by the name of the row.
 ROWS: dict[str, tuple[str, ...]] = {
@@ -48,6 +51,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "untuned": ("--short-steps", "0", "--settling-steps", "0", "--finalists", "1"),
     "light": LIGHT,
     "light-labels": (*LIGHT, "--no-distill"),
+    "light-standing-in": (*LIGHT, *STANDING_IN),
     "uniform": ("--method", "uniform"),
     "uniform-labels": ("--method", "uniform", "--no-distill"),
     "int8": ("--quantize", "int8"),
@@ -62,8 +66,9 @@ QUICK = ("--short-steps", "10", "--settling-steps", "20", "--long-steps", "100")
 
 OFFICIAL = (*LIGHT, "--short-steps", "500", "--holdout", "0.2")
 
-# Three epochs, in the batches of the program's default.
-EPOCHS, BATCH, RATE = 3, 128, 0.001
+# Epochs and learning rate, in the batches of the program's default.
+TRAINING = {"resnet8": (3, 0.001), "mobilenet": (12, 0.004), "resnet18": (8, 0.003)}
+BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -71,18 +76,20 @@ class Bench:
     """Where everything is, and how runs are made."""
 
     folder: Path
+    network: str
     budget: str
     threads: int
 
     def prepare(self) -> None:
-        """The data as arrays and the network tuned on it, unless they are there."""
+        """The data as arrays and the network trained on it, unless they are there."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / "base.keras").exists():
-            return
-        for part in ("train", "test"):
-            with zipfile.ZipFile(SHARED / "data" / f"cifar10-{part}.zip") as archive:
-                archive.extractall(self.folder)
-        tune(self.folder)
+        if not self.data.exists():
+            for part in ("train", "test"):
+                with zipfile.ZipFile(SHARED / "data" / f"cifar10-{part}.zip") as archive:
+                    archive.extractall(self.folder)
+            store(self.folder, self.data)
+        if not self.model.exists():
+            train(self.network, self.data, self.model)
 
     def run(self, name: str, seed: int, options: Sequence[str]) -> dict[str, Any]:
         """The result of one run."""
@@ -93,9 +100,9 @@ class Bench:
 
     def quantised(self, name: str, seed: int) -> str:
         """What the networks of a float32 run come to in int8, in a line."""
-        job = self.folder / "jobs" / f"{name}-{seed}"
-        models = {"original": self.folder / "base.keras", "adapted": job / "adapted.keras"}
-        accuracies = quantise(models, job, self.folder / "cifar10.npz")
+        job = self._job(name, seed)
+        models = {"original": self.model, "adapted": job / "adapted.keras"}
+        accuracies = quantise(models, job, self.data)
         files = [str(job / f"{each}-int8.tflite") for each in models]
         command = [sys.executable, "-m", "adapt", "measure", "--json", *files]
         done = subprocess.run(
@@ -116,10 +123,23 @@ class Bench:
         except subprocess.TimeoutExpired:
             process.terminate()
             process.wait()
-        entries = sorted((self.folder / "jobs" / "official-0" / "journal").glob("*.json"))
+        entries = sorted((self._job("official", 0) / "journal").glob("*.json"))
         last = json.loads(entries[-1].read_text())
         proposals = sum(len(point["proposals"]) for point in last["state"]["history"])
         return float(last["account"]["seconds"].get("search", 0.0)) / max(proposals, 1)
+
+    @property
+    def data(self) -> Path:
+        """CIFAR-10 as arrays."""
+        return self.folder / "cifar10.npz"
+
+    @property
+    def model(self) -> Path:
+        """The network that is adapted."""
+        return self.folder / f"{self.network}.keras"
+
+    def _job(self, name: str, seed: int) -> Path:
+        return self.folder / "jobs" / f"{self.network}-{self.budget}-{name}-{seed}"
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -128,39 +148,93 @@ class Bench:
     def _command(self, name: str, seed: int, options: Sequence[str]) -> list[str]:
         return [
             *(sys.executable, "-m", "adapt", "run", "--json", "--budget", self.budget),
-            *("--model", str(self.folder / "base.keras")),
-            *("--data", str(self.folder / "cifar10.npz")),
+            *("--model", str(self.model), "--data", str(self.data)),
             *("--threads", str(self.threads), "--seed", str(seed), *options),
-            *("--output", str(self.folder / "jobs" / f"{name}-{seed}")),
+            *("--output", str(self._job(name, seed))),
         ]
 
 
-def tune(folder: Path) -> None:
-    """Write cifar10.npz and base.keras: the network after three epochs on the JPEG files."""
+def store(folder: Path, path: Path) -> None:
+    """Write the JPEG files below `folder` as arrays."""
+    import numpy as np
+
+    from adapt.training.images import read_folder
+
+    train, test, _ = read_folder(folder / "cifar10", (32, 32, 3), resize=False)
+    assert test is not None
+    np.savez(path, x_train=train.inputs, y_train=train.labels,
+             x_test=test.inputs, y_test=test.labels)  # fmt: skip
+
+
+def train(network: str, source: Path, path: Path) -> None:
+    """Write `network`, after so many epochs on the examples of `source`."""
     from adapt.telemetry import import_tensorflow
 
     import_tensorflow()
-    import numpy as np
+    import keras
 
     from adapt.network import shrink
     from adapt.network.elastic import ElasticNetwork
     from adapt.network.groups import find_groups
     from adapt.network.load import load_model
+    from adapt.training.augmentation import Augmentation
     from adapt.training.data import DataOptions, load_data
     from adapt.training.finetune import Checkpoint, Schedule, Trainer
-    from adapt.training.images import read_folder
 
-    train, test, _ = read_folder(folder / "cifar10", (32, 32, 3), resize=False)
-    assert test is not None
-    np.savez(folder / "cifar10.npz", x_train=train.inputs, y_train=train.labels,
-             x_test=test.inputs, y_test=test.labels)  # fmt: skip
-    data = load_data(str(folder / "cifar10.npz"), (32, 32, 3), 10, DataOptions())
-    model = load_model(SHARED / "models" / "resnet8_cifar10.h5")
-    trainer = Trainer(ElasticNetwork(model, find_groups(model)), data, batch=BATCH)
-    schedule = Schedule(RATE, EPOCHS * (len(data.train) // BATCH), cosine=True)
+    keras.utils.set_random_seed(1)
+    data = load_data(str(source), (32, 32, 3), 10, DataOptions())
+    model, augmentation = {
+        "resnet8": lambda: (load_model(SHARED / "models" / "resnet8_cifar10.h5"), "none"),
+        "mobilenet": lambda: (mobilenet(), "flip"),
+        "resnet18": lambda: (resnet18(), "flip"),
+    }[network]()
+    trainer = Trainer(ElasticNetwork(model, find_groups(model)), data, batch=BATCH,
+                      augmentation=Augmentation(augmentation))  # fmt: skip
+    epochs, rate = TRAINING[network]
+    schedule = Schedule(rate, epochs * (len(data.train) // BATCH), cosine=True)
     tuned = trainer.train(Checkpoint(shrink.read_weights(model)), schedule, seed=1)
     shrink.write_weights(model, tuned.weights)
-    model.save(folder / "base.keras")
+    model.save(path)
+
+
+def mobilenet() -> Any:
+    """MobileNetV1 (Howard et al., 2017) of 0.25 the width, at full size up to its second layer."""
+    import keras
+    from keras import layers
+
+    def normalised(y: Any) -> Any:
+        return layers.ReLU()(layers.BatchNormalization()(y))
+
+    image = keras.Input((32, 32, 3))
+    y = layers.Rescaling(1 / 127.5, -1.0)(image)
+    y = normalised(layers.Conv2D(8, 3, padding="same", use_bias=False)(y))
+    for channels, stride in ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2),
+                             *[(128, 1)] * 5, (256, 2), (256, 1)):  # fmt: skip
+        y = layers.DepthwiseConv2D(3, stride, padding="same", use_bias=False)(y)
+        y = normalised(layers.Conv2D(channels, 1, use_bias=False)(normalised(y)))
+    y = layers.GlobalAveragePooling2D()(y)
+    return keras.Model(image, layers.Dense(10, activation="softmax")(y))
+
+
+def resnet18() -> Any:
+    """ResNet-18 (He et al., CVPR 2016) of 0.25 the width, with its form for small images."""
+    import keras
+    from keras import layers
+
+    def convolved(y: Any, channels: int, size: int, stride: int = 1) -> Any:
+        y = layers.Conv2D(channels, size, stride, padding="same", use_bias=False)(y)
+        return layers.BatchNormalization()(y)
+
+    image = keras.Input((32, 32, 3))
+    y = layers.Rescaling(1 / 127.5, -1.0)(image)
+    y = layers.ReLU()(convolved(y, 16, 3))
+    for channels, stride in ((16, 1), (16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2),
+                             (128, 1)):  # fmt: skip
+        shortcut = y if y.shape[-1] == channels else convolved(y, channels, 1, stride)
+        inner = layers.ReLU()(convolved(y, channels, 3, stride))
+        y = layers.ReLU()(layers.Add()([convolved(inner, channels, 3), shortcut]))
+    y = layers.GlobalAveragePooling2D()(y)
+    return keras.Model(image, layers.Dense(10, activation="softmax")(y))
 
 
 def quantise(models: dict[str, Path], folder: Path, source: Path) -> dict[str, float]:
@@ -215,6 +289,7 @@ def median(results: Iterable[dict[str, Any]]) -> str:
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", choices=TRAINING, default="resnet8")
     parser.add_argument("--rows", default="adapt,light,uniform", help=f"any of {', '.join(ROWS)}")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -230,7 +305,8 @@ def main() -> None:
     if unknown := set(rows) - set(ROWS):
         sys.exit(f"no such rows: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     with tempfile.TemporaryDirectory() as temporary:
-        bench = Bench(arguments.folder or Path(temporary), arguments.budget, arguments.threads)
+        bench = Bench(arguments.folder or Path(temporary), arguments.network, arguments.budget,
+                      arguments.threads)  # fmt: skip
         bench.prepare()
         if arguments.official:
             seconds = bench.seconds_per_proposal(arguments.official)
