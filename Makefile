@@ -34,7 +34,7 @@ test-long: $(VENV)/.installed $(OTHER)/.installed $(ADBD)  ## The same tests wit
 	STORE_MODEL_EXAMPLES=2100 STORE_MODEL_STEPS=50 TABLE_KILLS=100 ADAPT_LONG=1 \
 		$(BIN)/python -m pytest -q
 
-test-vm: $(VENV)/.installed $(ADBD)  ## Phones and USB in virtual machines; a quarter of an hour of an idle machine.
+test-vm: $(VENV)/.installed $(ADBD)  ## Phones and USB in virtual machines; ten minutes.
 	ADAPT_VM=1 $(BIN)/python -m pytest -q tests/fleet/vm
 
 bench: $(VENV)/.installed  ## Every benchmark, one after the other; half an hour and more.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adb_shell.transport.usb_transport import UsbTransport
     from usb1 import USBContext
 
-__all__ = ["ANSWER_SECONDS", "Usb", "usb_serials"]
+__all__ = ["ANSWER_SECONDS", "Usb", "in_words", "usb_serials"]
 
 CONNECT_SECONDS = 5.0
 # A device that has nothing else to do answers in milliseconds.
@@ -140,7 +140,22 @@ class Usb:
             raise self._gone("it takes no more data")
 
     def _gone(self, why: object) -> Gone:
-        return Gone(f"the link to {self._name} broke: {why}", PLUG)
+        return Gone(f"the link to {self._name} broke: {in_words(why)}", PLUG)
+
+
+def in_words(why: object) -> str:
+    """What a user reads of a fault: an error of adb-shell's, of libusb's, or words already."""
+    from adb_shell.exceptions import UsbReadFailedError, UsbWriteFailedError
+    from usb1 import USBErrorNoDevice, USBErrorTimeout
+
+    if isinstance(why, (UsbReadFailedError, UsbWriteFailedError)):
+        # A message for programmers, and libusb's error: None where that was not asked.
+        _, why = why.args
+    if isinstance(why, USBErrorTimeout):
+        return "it takes no more data"
+    if isinstance(why, USBErrorNoDevice):
+        return "it is no longer plugged in"
+    return "it was closed" if why is None else str(why)
 
 
 def usb_serials() -> list[str]:

@@ -110,8 +110,9 @@ def test_a_pulled_cable(link: Link, cable: Cable) -> None:
     stream = link.open_stream("shell,v2,raw:cat")
     cable.pull()
     begun = time.monotonic()
-    with pytest.raises(Gone):
+    with pytest.raises(Gone) as broken:
         stream.read()
+    assert "Error" not in broken.value.what
     with pytest.raises(LinkError):
         link.shell(["true"], timeout_s=10)
     link.close()

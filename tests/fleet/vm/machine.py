@@ -7,6 +7,7 @@ into the folder in which tests keep what took long to fetch.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import lzma
 import platform
 import re
@@ -30,9 +31,10 @@ SUITE = "trixie"
 # So much of a console is shown where something fails.
 LAST_LINES = 100
 TURN_SECONDS = 0.2
+KEY_DIGITS = 8
 CONSOLE, COMPLAINTS = "console", "complaints"
 _MODULES = re.compile(
-    r"(drivers/usb/(common|core|gadget)/|drivers/net/(virtio_net|net_failover)\.|net/core/failover\."
+    r"(drivers/usb/(common|core|gadget|usbip)/|drivers/net/(virtio_net|net_failover)\.|net/core/failover\."
     r"|net/9p/|fs/9p/|fs/netfs/|fs/configfs/)"
 )
 _DEPENDS = re.compile(rb"\0depends=([a-zA-Z0-9_,-]*)\0")
@@ -50,7 +52,8 @@ def fetched(name: str, architecture: str, packages: Sequence[str]) -> Path:
 
 def kernel(architecture: str, package: str) -> Path:
     """A folder with `vmlinuz` and those of the kernel's modules that tests load; else a skip."""
-    folder = cache() / "vm" / package
+    wanted = hashlib.sha256(_MODULES.pattern.encode()).hexdigest()[:KEY_DIGITS]
+    folder = cache() / "vm" / f"{package}-{wanted}"
     if not folder.exists():
         with _fetching(folder, architecture, [package]) as (debs, root):
             # The rest is what a system of its own would need to boot it.

@@ -20,8 +20,20 @@ lib=/apex/adbd/lib64
 # start-stop-daemon looks the user up; a phone has no such file.
 mkdir /etc
 echo shell:x:2000:2000::/:/bin/sh > /etc/passwd
+if [ -n "$ADAPT_USB" ]; then
+    mount -t configfs config /sys/kernel/config
+    root= owner=uid=2000,gid=2000
+    . /vendor/gadget.sh
+    # The cable is whoever connects: the kernel takes the connection over, and speaks USB/IP on it.
+    (until [ -e $functions/ep1 ]; do sleep 1; done
+    plug
+    nc -l -p "$PORT" -e sh -c "echo 0 > /sys/devices/platform/usbip-vudc.0/usbip_sockfd"
+    echo "PHONE PLUGGED IN: $?") &
+else
+    export ADBD_PORT="$PORT"
+fi
 # adbd tells nobody when it listens.
-(until netstat -ltn | grep -q ":$ADBD_PORT "; do sleep 1; done; rm -r /etc; echo PHONE READY) &
+(until netstat -ltn | grep -q ":$PORT "; do sleep 1; done; rm -r /etc; echo PHONE READY) &
 start-stop-daemon -S -c 2000:2000 -x "$lib/ld-linux-aarch64.so.1" -- \
     --library-path "$lib" /apex/adbd/bin/adbd
 echo "PHONE ENDED: adbd $?"
