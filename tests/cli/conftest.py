@@ -22,7 +22,7 @@ DEMO = ("--model", str(MODEL), "--data", "adapt.demo:digits")
 # Few enough steps for a test, and enough for several journal entries of each phase.
 REFERENCE = (
     *("--budget", "latency=50%", "--first-step", "0.2"),
-    *("--short-steps", "3", "--settling-steps", "2", "--long-steps", "250"),
+    *("--trial-steps", "4", "--short-steps", "3", "--settling-steps", "2", "--long-steps", "250"),
 )
 # Enough for a run on a machine that does much else.
 DEADLINE_S = 300
@@ -179,7 +179,7 @@ def modelled(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> tuple[Adap
     adapt = Adapt(tmp_path_factory.mktemp("modelled"), warm)
     finished = adapt.quick(
         *("run", *DEMO, "--device", "eyeriss", "--budget", "energy=60%", "--budget", "latency=90%"),
-        *("--first-step", "0.4", "--short-steps", "1", "--long-steps", "101"),
+        *("--first-step", "0.4", "--trial-steps", "2", "--short-steps", "1", "--long-steps", "101"),
         # An agent could not even be started.
         *("--agent-python", "/absent/python"),
     )

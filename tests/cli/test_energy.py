@@ -22,7 +22,7 @@ USAGE, DEVICE = 2, 4
 # Two dozen kernels, twelve seconds each.
 ENERGY_DEADLINE_S = 1_500
 BUDGET = ("--budget", "energy=70%", "--first-step", "0.3")
-FEW_STEPS = ("--short-steps", "1", "--settling-steps", "1", "--long-steps", "1")
+FEW_STEPS = ("--trial-steps=2", "--short-steps=1", "--settling-steps=1", "--long-steps=1")
 
 CHARGED_PHONE = {
     "battery/type": "Battery",

@@ -22,7 +22,13 @@ RAY = pytest.mark.skipif(
 # Several iterations, and no device: what is measured would be news for every job.
 JOB = (
     *("--device", "eyeriss", "--budget", "macs=60%", "--first-step", "0.25", "--threads", "1"),
-    *("--short-steps", "2", "--settling-steps", "1", "--long-steps", "3", "--data-memory", "0"),
+    *(
+        "--trial-steps=4",
+        "--short-steps=2",
+        "--settling-steps=1",
+        "--long-steps=3",
+        "--data-memory=0",
+    ),
 )
 PROCESSES = ("--executor", "processes", "--workers", "2")
 LEFT_S = 15

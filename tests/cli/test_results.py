@@ -180,7 +180,13 @@ def test_exact_budgets_and_a_terminal(adapt: Adapt) -> None:
     program = str(Path(sys.executable).with_name("adapt"))
     command = [program, "run", *adapt.DEMO, "--json"]
     command += [f"--budget={text}" for text in budgets]
-    command += ["--first-step=0.3", "--short-steps=1", "--settling-steps=1", "--long-steps=1"]
+    command += [
+        "--first-step=0.3",
+        "--trial-steps=2",
+        "--short-steps=1",
+        "--settling-steps=1",
+        "--long-steps=1",
+    ]
     terminal, side = os.openpty()
     process = subprocess.Popen(
         command,

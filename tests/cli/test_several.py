@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 USAGE, INPUT = 2, 5
 DEVICES = ("--device", "local,label=fast", "--device", "local,backend=builtin,label=plain")
 LATENCIES = {"latency@fast", "latency@plain"}
-QUICK = ("--first-step", "0.6", "--short-steps", "1", "--settling-steps", "1", "--long-steps", "3")
+QUICK = (
+    "--first-step=0.6",
+    "--trial-steps=2",
+    "--short-steps=1",
+    "--settling-steps=1",
+    "--long-steps=3",
+)
 ASKED = (*DEVICES, "--budget", "latency=75%", "--budget", "latency@plain=80%", *QUICK)
 # Measured again at the end of a run on a machine that does much else.
 ABOUT = 1.1

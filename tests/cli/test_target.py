@@ -17,7 +17,13 @@ TARGET = 0.95
 # No device, for speed: what is minimised here is counted.
 ASKED = (
     *("--device", "eyeriss", "--target-accuracy", str(TARGET), "--minimise", "macs"),
-    *("--first-step", "0.7", "--short-steps", "2", "--settling-steps", "2", "--long-steps", "101"),
+    *(
+        "--first-step=0.7",
+        "--trial-steps=4",
+        "--short-steps=2",
+        "--settling-steps=2",
+        "--long-steps=101",
+    ),
     *("--batch", "16"),
 )
 
@@ -109,7 +115,7 @@ def test_within_a_budget(bare_adapt: Adapt) -> None:
 
 
 def test_an_accuracy_that_nothing_narrower_keeps(bare_adapt: Adapt) -> None:
-    nothing = ("--first-step", "0.9", "--short-steps", "0", "--long-steps", "0")
+    nothing = ("--first-step=0.9", "--trial-steps=0", "--short-steps=0", "--long-steps=0")
     asked = (*ASKED, *nothing, "--settling-steps", "0", "--target-accuracy", "1")
     finished = bare_adapt.quick("run", *bare_adapt.DEMO, *asked)
     assert finished.code == UNREACHABLE

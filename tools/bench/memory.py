@@ -29,8 +29,9 @@ import psutil  # type: ignore[import-untyped]
 SIZE, CLASSES = 224, 10
 MOST_MIB = 4_000_000_000 >> 20
 EVERY_S = 0.05
-OPTIONS = ("--budget", "macs=88%", "--short-steps", "2", "--settling-steps", "1",
-           "--long-steps", "4", "--finalists", "2", "--pixel-range", "-1", "1")  # fmt: skip
+OPTIONS = ("--budget", "macs=88%", "--trial-steps", "2", "--short-steps", "2",
+           "--settling-steps", "1", "--long-steps", "4", "--finalists", "2",
+           "--pixel-range", "-1", "1")  # fmt: skip
 
 
 def prepare(folder: Path, images: int) -> None:

@@ -48,7 +48,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     "l2": ("--importance", "l2"),
     "taylor": ("--importance", "taylor"),
     "fpgm": ("--importance", "fpgm"),
-    "untuned": ("--short-steps", "0", "--settling-steps", "0", "--finalists", "1"),
+    "untried": ("--trial-steps=0", "--first-step=0.16", "--finalists=2"),
+    "untuned": ("--trial-steps=0", "--short-steps=0", "--settling-steps=0", "--finalists=1"),
     "light": LIGHT,
     "light-labels": (*LIGHT, "--no-distill"),
     "light-standing-in": (*LIGHT, *STANDING_IN),
@@ -62,7 +63,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 THEN_INT8 = "float-then-int8"
 
 # Far fewer steps than anybody would take: enough to compare rows with each other.
-QUICK = ("--short-steps", "10", "--settling-steps", "20", "--long-steps", "100")
+QUICK = ("--trial-steps=8", "--short-steps=10", "--settling-steps=20", "--long-steps=100")
 
 OFFICIAL = (*LIGHT, "--short-steps", "500", "--holdout", "0.2")
 

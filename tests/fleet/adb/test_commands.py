@@ -80,7 +80,7 @@ def test_a_job_survives_a_pulled_cable_and_is_resumed_after_a_lost_one(
     job, log = tmp_path / "job", tmp_path / "log"
     options = (
         *("--model", str(lab.ROOT / "adapt/demo/digits.keras"), "--data", "adapt.demo:digits"),
-        *("--budget", "latency=50%", "--first-step", "0.2", "--short-steps", "3"),
+        *("--budget=latency=50%", "--first-step=0.2", "--trial-steps=4", "--short-steps=3"),
         *("--long-steps", "250", "--output", str(job), "--exact"),
         *("--device", "{}:{}".format(*proxy.address), "--agent-python", sys.executable),
     )

@@ -77,7 +77,7 @@ def test_the_doctor_finds_nothing_wrong(phone: tuple[str, Path]) -> None:
 def test_a_job_ends_with_a_measured_network(phone: tuple[str, Path], tmp_path: Path) -> None:
     device, home = phone
     options = ["--model", str(MODEL), "--data", "adapt.demo:digits", "--budget", "macs=90%"]
-    options += ["--short-steps", "2", "--long-steps", "2"]
+    options += ["--trial-steps", "2", "--short-steps", "2", "--long-steps", "2"]
     job = str(tmp_path / "job")
     done = tried(home, "run", *options, "--device", device, "--output", job, "--json")
     for _ in range(MAX_RESUMES):
