@@ -79,9 +79,9 @@ class Settings(BaseModel):
     long_rate: float = Field(default=0.003, gt=0, le=10)
     first_step: float | None = Field(default=None, gt=0, le=1)
     decay: float = Field(default=0.96, gt=0, le=1)
-    trial_steps: int = Field(default=32, ge=0, le=100_000)
+    trial_steps: int = Field(default=36, ge=0, le=100_000)
     finalists: int = Field(default=1, ge=1, le=100)
-    settling_steps: int = Field(default=120, ge=0, le=100_000)
+    settling_steps: int = Field(default=100, ge=0, le=100_000)
     importance: Rule | None = None
     compensate: bool | None = None
     distillation: float = Field(default=0.7, ge=0, le=1)

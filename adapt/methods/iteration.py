@@ -39,7 +39,7 @@ _PROBES = 16
 _PROBED_PART = 0.6
 
 # Rounds of proposals in an iteration, and proposals in a round: on trial, and untrained.
-_ON_TRIAL = (2, 3)
+_ON_TRIAL = (1, 5)
 _UNTRAINED = (3, 10)
 
 # Networks that are measured whole, and how often they are changed before the nearest must do.

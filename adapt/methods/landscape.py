@@ -81,6 +81,11 @@ class Landscape:
         """Whether `widths` reach the goal."""
         return meets(self.cost(widths), self._goal)
 
+    def used(self, widths: Mapping[str, int]) -> float:
+        """The largest share of its limit in the goal that `widths` need."""
+        cost = self.cost(widths).values_by_resource
+        return max(cost[name] / limit for name, limit in self._goal.items())
+
     def won(self, widths: Mapping[str, int]) -> float:
         """Share of the cost to be saved that `widths` save, all limited resources alike."""
         before = self.cost(self.widths).values_by_resource

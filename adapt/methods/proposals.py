@@ -17,6 +17,12 @@ __all__ = ["proposals"]
 # group's loss, in turns. The first takes expectations as they are.
 _DOUBTS = (0.0, 0.3, 0.6, 1.0)
 
+# A network that needs less than this share of the goal was narrowed more than it had to be.
+_LEAST_USED = 0.98
+
+# So many of these, as a multiple of those wanted, and there are hardly any others.
+_WASTEFUL = 3
+
 # Tries for each proposal that is wanted, the doubts growing: many come to the same widths.
 _TRIES = 4
 
@@ -35,24 +41,25 @@ def proposals(
 
     Some win the most for the least that is `expected` to be lost, each with doubts of its own that
     derive from `seed`. Where nothing was seen, others narrow one group, as the paper's do, or all
-    alike; else they are neighbours of the first that were seen, which are the best. Raises Missing
-    with what they lack.
+    alike; else they are neighbours of the first that were seen, which are the best. Those that
+    leave much of the goal unused are for want of others. Raises Missing with what they lack.
     """
     found: list[Widths] = []
+    wasteful: list[Widths] = []
     missing: list[Missing] = []
     for source in _sources(landscape, expected, seen, count, seed):
-        if len(found) + len(missing) == count:
+        if len(found) + len(missing) == count or len(wasteful) == _WASTEFUL * count:
             break
         try:
             widths = source()
         except Missing as lack:
             missing.append(lack)
             continue
-        if widths not in seen and widths not in found and landscape.meets(widths):
-            found.append(widths)
+        if widths not in (*seen, *found, *wasteful) and landscape.meets(widths):
+            (wasteful if landscape.used(widths) < _LEAST_USED else found).append(widths)
     if missing:
         raise Missing.together(missing)
-    return found
+    return [*found, *wasteful][:count]
 
 
 def _sources(

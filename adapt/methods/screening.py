@@ -83,8 +83,8 @@ class Screening:
     def screened(self, candidates: Iterable[tuple[Widths, Cost | None]]) -> Iterator[Trial]:
         """The networks of these widths, by where their losses are heading; see `_outlook`."""
         asked: deque[tuple[Widths, Cost | None]] = deque()
-        steps, rate = self.bench.settings.trial_steps, self.bench.settings.short_rate
-        schedule = Schedule(rate * _RATE, steps, cosine=False) if steps else None
+        settings, steps = self.bench.settings, self.bench.settings.trial_steps
+        trial = Schedule(settings.short_rate * _RATE, steps, cosine=False)
         # The same examples for all, so that chance moves all of them alike.
         seed = derive_seed(self.bench.seed, self.number)
 
@@ -92,6 +92,7 @@ class Screening:
             for widths, cost in candidates:
                 asked.append((widths, cost))
                 start, early = Checkpoint(self._cut(widths)), steps // _EARLY
+                schedule = trial if steps else None
                 yield Task(start, schedule, seed, Examples.SCREENING, renew=True, early=early)
 
         for outcome in self.bench.executor.run(tasks()):

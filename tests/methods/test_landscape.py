@@ -152,3 +152,11 @@ def test_later_proposals_look_near_the_best() -> None:
     near = [way() for widths in first[:2] for way in ways.neighbours(widths, lost)]
     assert any(widths in near for widths in second)
     assert len(second) == 10
+
+
+@pytest.mark.parametrize("share", [0.4, 0.55, 0.7])
+def test_proposals_that_leave_much_unused_are_for_want_of_others(share: float) -> None:
+    ways = landscape(stepped, share)
+    tight = [ways.used(widths) >= 0.98 for widths in proposals(ways, lost, [], 10, 0)]
+    assert tight == sorted(tight, reverse=True)
+    assert any(tight)
