@@ -79,7 +79,7 @@ class Settings(BaseModel):
     long_rate: float = Field(default=0.003, gt=0, le=10)
     first_step: float | None = Field(default=None, gt=0, le=1)
     decay: float = Field(default=0.96, gt=0, le=1)
-    trial_steps: int = Field(default=36, ge=0, le=100_000)
+    trial_steps: int = Field(default=40, ge=0, le=100_000)
     finalists: int = Field(default=1, ge=1, le=100)
     settling_steps: int = Field(default=100, ge=0, le=100_000)
     importance: Rule | None = None

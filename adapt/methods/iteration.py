@@ -22,7 +22,7 @@ from adapt.methods.base import (
 )
 from adapt.methods.landscape import Landscape, Widths
 from adapt.methods.memory import Memory, Stage, Trial, distinct, ranked_trials
-from adapt.methods.proposals import proposals
+from adapt.methods.proposals import mended, proposals
 from adapt.methods.screening import Screening
 from adapt.training.finetune import Checkpoint, derive_seed
 from adapt.training.scores import Score
@@ -39,7 +39,7 @@ _PROBES = 16
 _PROBED_PART = 0.6
 
 # Rounds of proposals in an iteration, and proposals in a round: on trial, and untrained.
-_ON_TRIAL = (1, 5)
+_ON_TRIAL = (2, 2)
 _UNTRAINED = (3, 10)
 
 # Networks that are measured whole, and how often they are changed before the nearest must do.
@@ -138,8 +138,8 @@ class Round:
         bad = [pair for pair, fits in zip(zip(best, costs, strict=True), good, strict=True)
                if not fits]  # fmt: skip
         kept = [trial for trial, fits in zip(trials, good, strict=True) if fits]
-        mended = _together(partial(self._mended, trial, cost) for trial, cost in bad)
-        changed = distinct(mended, [trial.widths for trial in kept])
+        near = _together(partial(self._mended, trial, cost) for trial, cost in bad)
+        changed = distinct(near, [trial.widths for trial in kept])
         changes: dict[str, object] = {
             "trials": [*kept, *changed],
             "verified": memory.verified + 1,
@@ -289,22 +289,22 @@ class Round:
         return max((cost[n].value / self.state.limits[n] for n in names), default=_AIM)
 
     def _mended(self, trial: Trial, measured: Cost) -> Trial:
-        """A network near to that of `trial` that meets the limits, by what that was measured at.
+        """A network near to that of `trial` that just meets the limits, by what it was measured at.
 
-        A few filters more or less: it passes for as good.
+        Its outlook differs by what sensitivities say of the few filters more or less.
         """
         price = self.bench.pricer.price(trial.widths)
         goal = {
-            name: _AIM * limit * price[name].value / measured[name].value
+            name: _HIGHEST * limit * price[name].value / measured[name].value
             if name in self.bench.pricer.measurable
             else limit
             for name, limit in self.state.limits.items()
         }
-        groups = self.bench.network.groups.groups
+        groups, expected = self.bench.network.groups.groups, self._screening.expected(self.memory)
         landscape = Landscape(groups, self.state.widths, goal, self.bench.pricer.price)
-        widths = landscape.mended(trial.widths, self._screening.expected(self.memory))
-        cost = priced(landscape.cost(widths))
-        return trial.model_copy(update={"widths": widths, "cost": cost, "measured": None})
+        widths, more = mended(landscape, expected, trial.widths, _LOWEST / _HIGHEST)
+        update = {"widths": widths, "cost": priced(landscape.cost(widths)), "measured": None}
+        return trial.model_copy(update={**update, "outlook": trial.outlook + more})
 
     def _proposal(self, trial: Trial, score: Score | None = None) -> Proposal:
         """Of `trial`, as it was after that, or as it was tuned to have this `score`."""

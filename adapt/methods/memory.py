@@ -44,7 +44,7 @@ class Memory(BaseModel):
 
     `left` iterations, this one included, lead to the budget. `base_loss` is that of the network
     that the iteration began with, the outlook of a trial. `sensitivities` say by how much the
-    loss grows with what is removed of a group's importance, of groups that were probed;
+    loss grows each time that a group is narrowed by a factor of e, of groups that were probed;
     `probed` in which iteration they were last. `rounds` of proposals have been tried;
     `corrections` is by how much whole networks on the device exceed their prices, by resource,
     `verified` how often networks were measured in this iteration, and `within` those of them that
@@ -64,15 +64,15 @@ class Memory(BaseModel):
     verified: int = 0
     within: list[Trial] = []
 
-    def lost(self, group: str, share: float) -> float:
-        """How much the loss is expected to grow without `share` of a group's importance."""
+    def lost(self, group: str, narrowing: float) -> float:
+        """How much the loss is expected to grow where `group` is narrowed: ln(before / after)."""
         known = sorted(self.sensitivities.values())
         usual = known[len(known) // 2] if known else 1.0
-        return self.sensitivities.get(group, usual) * share
+        return self.sensitivities.get(group, usual) * narrowing
 
-    def learnt(self, shares: Mapping[str, float], growth: float) -> Memory:
-        """With sensitivities that explain better how the loss grew without `shares` of groups."""
-        expected = {group: self.lost(group, share) for group, share in shares.items() if share > 0}
+    def learnt(self, narrowed: Mapping[str, float], growth: float) -> Memory:
+        """With sensitivities that explain better how the loss grew where groups were narrowed."""
+        expected = {name: self.lost(name, depth) for name, depth in narrowed.items() if depth > 0}
         total = sum(expected.values())
         if total <= 0:
             return self
@@ -86,7 +86,7 @@ class Memory(BaseModel):
 
 
 # One trial changes sensitivities at most by this factor.
-_MOST_AT_ONCE = 4.0
+_MOST_AT_ONCE = 2.0
 
 
 def ranked_trials(trials: Iterable[Trial]) -> list[Trial]:

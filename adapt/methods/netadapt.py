@@ -5,14 +5,14 @@ Each iteration lowers the cost by an equal factor, the last one to the budget:
 1. Probe: narrow single groups, let the filters that stay stand in for those that go, fine-tune for
    a few steps and look where the loss on held-out examples is heading. That tells how sensitive
    the groups are.
-2. Propose combinations of groups that win the most cost for the least expected loss, with random
-   doubts about what is expected, and single groups; tried in the same way, which corrects what is
-   expected in the next iteration.
+2. Propose, twice: combinations of groups that win the most cost for the least expected loss, with
+   random doubts about what is expected, single groups, and neighbours of the best; tried in the
+   same way, which corrects expectations.
 3. In the last iteration, verify: measure the best whole on the device, and change those that are
    not just below the budget until they are.
 4. Tune: the most promising is the next network, and is fine-tuned further.
 
-Without steps on trial, more networks are looked at untrained, and neighbours of the best as well.
+Without steps on trial, more networks are looked at untrained.
 
 `paper.py` is the procedure as published.
 """

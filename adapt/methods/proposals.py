@@ -1,4 +1,4 @@
-"""The proposals of a round: different ways to narrow several groups at once."""
+"""The proposals of a round, different ways to narrow several groups at once; mending one."""
 
 from __future__ import annotations
 
@@ -11,17 +11,11 @@ from adapt.cost.base import Missing
 from adapt.methods.landscape import Landscape, Lost, Widths
 from adapt.training.finetune import derive_seed
 
-__all__ = ["proposals"]
+__all__ = ["mended", "proposals"]
 
 # How widely proposals doubt what is expected: standard deviations of a lognormal factor on each
 # group's loss, in turns. The first takes expectations as they are.
 _DOUBTS = (0.0, 0.3, 0.6, 1.0)
-
-# A network that needs less than this share of the goal was narrowed more than it had to be.
-_LEAST_USED = 0.98
-
-# So many of these, as a multiple of those wanted, and there are hardly any others.
-_WASTEFUL = 3
 
 # Tries for each proposal that is wanted, the doubts growing: many come to the same widths.
 _TRIES = 4
@@ -41,25 +35,51 @@ def proposals(
 
     Some win the most for the least that is `expected` to be lost, each with doubts of its own that
     derive from `seed`. Where nothing was seen, others narrow one group, as the paper's do, or all
-    alike; else they are neighbours of the first that were seen, which are the best. Those that
-    leave much of the goal unused are for want of others. Raises Missing with what they lack.
+    alike; else they are neighbours of the first that were seen, which are the best. Raises Missing
+    with what they lack.
     """
     found: list[Widths] = []
-    wasteful: list[Widths] = []
     missing: list[Missing] = []
     for source in _sources(landscape, expected, seen, count, seed):
-        if len(found) + len(missing) == count or len(wasteful) == _WASTEFUL * count:
+        if len(found) + len(missing) == count:
             break
         try:
             widths = source()
         except Missing as lack:
             missing.append(lack)
             continue
-        if widths not in (*seen, *found, *wasteful) and landscape.meets(widths):
-            (wasteful if landscape.used(widths) < _LEAST_USED else found).append(widths)
+        if widths not in (*seen, *found) and landscape.meets(widths):
+            found.append(widths)
     if missing:
         raise Missing.together(missing)
-    return [*found, *wasteful][:count]
+    return found
+
+
+def mended(
+    landscape: Landscape, expected: Lost, widths: Widths, least_used: float
+) -> tuple[Widths, float]:
+    """Widths near to `widths` that meet the goal, and how much more is `expected` to be lost.
+
+    They use `least_used` of the goal at least, if any near ones do. Raises Missing.
+    """
+
+    def more(other: Widths) -> float:
+        return sum(expected(n, other[n]) - expected(n, width) for n, width in widths.items())
+
+    found = landscape.mended(widths, expected)
+    if landscape.used(found) < least_used:
+        near = []
+        missing: list[Missing] = []
+        for way in landscape.neighbours(widths, expected):
+            try:
+                near.append(way())
+            except Missing as lack:
+                missing.append(lack)
+        if missing:
+            raise Missing.together(missing)
+        fitting = [w for w in near if landscape.meets(w) and landscape.used(w) >= least_used]
+        found = min(fitting, key=more, default=found)
+    return found, more(found)
 
 
 def _sources(

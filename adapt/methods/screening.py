@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-
-import numpy as np
 
 from adapt.cost.base import Cost
 from adapt.executors.base import Examples, Task
@@ -25,9 +23,6 @@ __all__ = ["Screening"]
 # short one, the harm that the first steps do is all that is seen.
 _EARLY, _RATE = 4, 1 / 3
 
-# What is next to nothing, so that shares of nothing stay finite.
-_LEAST = 1e-30
-
 
 @dataclass(frozen=True)
 class Screening:
@@ -42,34 +37,20 @@ class Screening:
     keep: dict[str, list[int]]
     checkpoint: Checkpoint
 
-    @cached_property
-    def shares(self) -> dict[str, dict[int, float]]:
-        """For each group, how much of its importance goes at each narrower width.
-
-        As a logarithm: half of what is left weighs as much each time, and all of it is not to be
-        given away for anything.
-        """
-        importance = self.bench.important(self.checkpoint, self.keep)
-        shares = {}
-        for group in self.bench.network.groups.groups:
-            values = importance[group.filters[np.asarray(self.keep[group.name])]]
-            share = np.cumsum(np.sort(values)) / max(float(values.sum()), _LEAST)
-            lost = -np.log(np.maximum(1.0 - share, _LEAST))
-            widths = range(len(values) - 1, -1, -1)
-            shares[group.name] = dict(zip(widths, lost.tolist(), strict=True))
-        return shares
-
     def removed(self, widths: Mapping[str, int]) -> dict[str, float]:
-        """How much of the importance goes at `widths`, of the groups that these narrow."""
+        """How much goes at `widths` of each group that these narrow: ln(width before / after).
+
+        By what a network ends at when it is tuned, a group loses as much each time it is halved.
+        """
         return {
-            name: self.shares[name][width]
-            for name, width in widths.items()
-            if width in self.shares[name]
+            name: math.log(len(kept) / widths[name])
+            for name, kept in self.keep.items()
+            if widths[name] < len(kept)
         }
 
     def expected(self, memory: Memory) -> Lost:
         """By how much the loss should grow with a group at a width, as far as is known."""
-        return lambda group, width: memory.lost(group, self.shares[group].get(width, 0.0))
+        return lambda group, width: memory.lost(group, math.log(len(self.keep[group]) / width))
 
     def chosen(self, widths: Mapping[str, int]) -> dict[str, list[int]]:
         """The filters that stay at `widths`."""

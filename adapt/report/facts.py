@@ -32,7 +32,7 @@ def job_facts(request: JobRequest, result: JobResult) -> list[tuple[str, str]]:
         *_device_facts(request, result),
         ("Seed", str(request.seed)),
         ("Threads of training", str(request.threads)),
-        ("Short fine-tune", f"{settings.short_steps} steps at {settings.short_rate:g}"),
+        ("Short fine-tune", _short(request.method, settings)),
         ("Long fine-tune", f"{settings.long_steps} steps at up to {settings.long_rate:g}"),
         ("Optimiser", str(settings.optimiser)),
         ("Training images", _augmentation(settings)),
@@ -54,6 +54,15 @@ def _distillation(settings: Settings) -> str:
         return "nothing"
     share = percent(settings.distillation, 0)
     return f"{share} of the loss, at temperature {settings.temperature:g}"
+
+
+def _short(method: str, settings: Settings) -> str:
+    """Steps of proposals; `netadapt` tries all of them, and settles the best of those tuned."""
+    tuned = f"{settings.short_steps} steps at {settings.short_rate:g}"
+    if method != "netadapt":
+        return tuned
+    tried = f"{settings.trial_steps} of each on trial, " if settings.trial_steps else ""
+    return f"{tried}{tuned}, {settings.settling_steps} more of the best"
 
 
 def _tightening(method: str, settings: Settings) -> list[tuple[str, str]]:

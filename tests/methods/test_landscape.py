@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapt.budget import within
 from adapt.cost import Cost, Missing, counted
 from adapt.methods.landscape import Landscape
-from adapt.methods.proposals import proposals
+from adapt.methods.proposals import mended, proposals
 from adapt.methods.widths import levels
 from adapt.network.groups import Group
 
@@ -154,9 +154,14 @@ def test_later_proposals_look_near_the_best() -> None:
     assert len(second) == 10
 
 
-@pytest.mark.parametrize("share", [0.4, 0.55, 0.7])
-def test_proposals_that_leave_much_unused_are_for_want_of_others(share: float) -> None:
+@given(share=st.floats(0.3, 0.9), seed=st.integers(0, 20))
+def test_mending_leaves_little_unused_where_something_near_does_not(
+    share: float, seed: int
+) -> None:
     ways = landscape(stepped, share)
-    tight = [ways.used(widths) >= 0.98 for widths in proposals(ways, lost, [], 10, 0)]
-    assert tight == sorted(tight, reverse=True)
-    assert any(tight)
+    for widths in proposals(landscape(stepped, share * 0.95), lost, [], 3, seed):
+        plain = ways.mended(widths, lost)
+        found, more = mended(ways, lost, widths, 0.98)
+        assert ways.meets(found)
+        assert ways.used(found) >= min(0.98, ways.used(plain))
+        assert more == pytest.approx(total_lost(found) - total_lost(widths))

@@ -75,7 +75,7 @@ def test_each_stage_is_a_step(run: Any) -> None:
     stages = [Memory.model_validate(s.memory).stage for s, _ in run.journal if s.memory]
     iterations = len(run.state.history) - 1
     assert stages.count(Stage.TUNE) == iterations
-    assert stages.count(Stage.PROPOSE) == iterations
+    assert stages.count(Stage.PROPOSE) == 2 * iterations
     assert run.state.memory == {}
 
 

@@ -45,6 +45,7 @@ def test_a_plain_job_takes_few_options(request_of: Make) -> None:
 def test_every_option_comes_back(request_of: Make) -> None:
     settings = Settings(
         batch=7,
+        trial_steps=5,
         short_steps=1,
         short_rate=0.5,
         long_steps=2,

@@ -8,6 +8,8 @@ any. Prints
 
 - the time of a candidate's score (cutting its weights, with filters that stand in for others; new
   statistics; the loss on held-out examples) over that of plain passes forward over as many;
+- the time of ten training steps of a candidate, in the one traced function and as a Keras model of
+  its own, which is traced anew;
 - candidates a second, screened and fine-tuned for some steps: in one process with one thread and
   with two, and in two processes with one thread each; all outcomes must be the same at one thread.
 """
@@ -64,7 +66,7 @@ class Lab:
 
         pin_threads(threads)
         self.path = RESNET8 if RESNET8.exists() else MODEL
-        model = load_model(self.path)
+        self.model = model = load_model(self.path)
         self.groups, self.weights = find_groups(model), read_weights(model)
         random = np.random.default_rng(0)
         shape, classes = tuple(model.inputs[0].shape[1:]), int(model.outputs[0].shape[-1])
@@ -80,18 +82,22 @@ class Lab:
         self.activations = Activations(elastic, self.groups, self.data)
         self.as_many = split(EXAMPLES + HELD_OUT)
 
-    def cut(self, number: int) -> Any:
-        """The weights of candidate `number`, of half to all of the filters."""
+    def keep(self, number: int) -> dict[str, range]:
+        """The filters of candidate `number`, half to all of them."""
         import numpy as np
 
-        from adapt.network.shrink import slice_weights
-        from adapt.training.compensation import compensated
-
         random = np.random.default_rng([1, number])
-        keep = {
+        return {
             group.name: range(int(random.integers(group.width // 2, group.width + 1)))
             for group in self.groups.groups
         }
+
+    def cut(self, number: int) -> Any:
+        """The weights of candidate `number`."""
+        from adapt.network.shrink import slice_weights
+        from adapt.training.compensation import compensated
+
+        keep = self.keep(number)
         full = {group.name: range(group.width) for group in self.groups.groups}
         moments = self.activations.of(self.weights)
         readers = self.activations.readers
@@ -135,6 +141,35 @@ def score_ratio(count: int) -> None:
         f" examples; {', '.join(f'{n} {1e3 * s:.0f} ms' for n, s in middle.items())}",
         flush=True,
     )
+
+
+def one_graph(count: int) -> None:
+    """Print the time of a few steps of new candidates, in one graph and as models of their own."""
+    lab = Lab(threads=1)
+    import keras
+
+    from adapt.network import shrink
+    from adapt.training.finetune import Checkpoint, Schedule
+
+    x, y = (values[: STEPS * BATCH] for values in (lab.data.train.inputs, lab.data.train.labels))
+    x = lab.data.prepared(x)
+    times: dict[str, list[float]] = {"one graph": [], "a model each": []}
+    for number in range(count + 1):
+        weights = lab.cut(number)
+        started = time.perf_counter()
+        lab.trainer.train(Checkpoint(weights), Schedule(0.001, STEPS, cosine=False), seed=number)
+        times["one graph"].append(time.perf_counter() - started)
+        widths = {name: len(kept) for name, kept in lab.keep(number).items()}
+        started = time.perf_counter()
+        model = shrink.build(lab.model, lab.groups, widths)
+        shrink.write_weights(model, weights)
+        model.compile(keras.optimizers.Adam(0.001), "sparse_categorical_crossentropy")
+        model.fit(x, y, batch_size=BATCH, verbose=0)
+        times["a model each"].append(time.perf_counter() - started)
+    # The first is traced in both.
+    middle = {name: statistics.median(values[1:]) for name, values in times.items()}
+    told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in middle.items())
+    print(f"{STEPS} steps of a candidate: {told}", flush=True)
 
 
 def measure(executor: str, workers: int, threads: int, count: int, folder: Path) -> None:
@@ -181,6 +216,7 @@ def main() -> None:
         measure(executor, int(workers), int(threads), options.candidates, options.folder)
         return
     score_ratio(options.candidates)
+    one_graph(max(options.candidates // 4, 1))
     found = {}
     for name, executor, workers, threads in ROWS:
         with tempfile.TemporaryDirectory() as folder:
