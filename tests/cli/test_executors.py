@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 import signal
@@ -38,7 +39,7 @@ def outcome(job: Path) -> Any:
     """What must be the same: each iteration, and the final files."""
     result = json.loads((job / "job.json").read_text())["result"]
     assert not (job / "data").exists()
-    return result["history"], (job / "adapted.tflite").read_bytes()
+    return result["history"], hashlib.sha256((job / "adapted.tflite").read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Any:
     from tests.cli.conftest import Adapt
 
     adapt = Adapt(tmp_path_factory.mktemp("here"), warm)
-    finished = adapt.quick("run", *adapt.DEMO, *JOB[:-2])
+    finished = adapt.quick("run", *adapt.DEMO, *JOB[:-1])
     assert finished.code == 0, finished.err
     found = outcome(adapt.jobs / "digits-1")
     assert len(found[0]) > 2
