@@ -83,6 +83,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ("--first-step", float, "First tightening, share of cost.  [default: 0.21, paper 0.05]"),
         ("--decay", float, "Factor on it, each iteration of netadapt-paper.  [default: 0.96]"),
         ("--trial-steps", int, "Steps on which netadapt tries each proposal.  [default: 40]"),
+        ("--proposals", int, "How many it makes in each round.  [default: 2, untrained 10]"),
         ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 1]"),
         ("--settling-steps", int, "Further steps of the best of these.  [default: 100]"),
         (

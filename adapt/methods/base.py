@@ -62,12 +62,11 @@ class Settings(BaseModel):
     Steps are optimiser steps of `batch` examples; the learning rates are the highest of their
     phase. `first_step` is the first iteration's tightening as a share of the original cost, which
     `netadapt-paper` multiplies by `decay` in each iteration (the paper uses a few percent and
-    0.96-0.98). `netadapt` judges a proposal by where its loss is heading after `trial_steps`,
-    untrained if 0. `finalists` are the proposals of an iteration that are tuned further, of which
-    the best is for `settling_steps` more. With `compensate`, filters that stay stand in for those
-    that go. `distillation` is the share of the loss that is about the original network's outputs,
-    softened by `temperature`. `optimiser` and `augmentation` are of all fine-tuning. None is what
-    the method finds best; see `settled`.
+    0.96-0.98). `netadapt` judges its `proposals`, so many in each round, by where their losses head
+    after `trial_steps`, untrained if 0. `finalists` of them are tuned, the best is for
+    `settling_steps` more. With `compensate`, filters that stay stand in for those that go.
+    `distillation` is the share of the loss that is about the original network's outputs, softened
+    by `temperature`. `optimiser` and `augmentation` are of all. None: as the method finds best.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +79,7 @@ class Settings(BaseModel):
     first_step: float | None = Field(default=None, gt=0, le=1)
     decay: float = Field(default=0.96, gt=0, le=1)
     trial_steps: int = Field(default=40, ge=0, le=100_000)
+    proposals: int | None = Field(default=None, ge=1, le=1000)
     finalists: int = Field(default=1, ge=1, le=100)
     settling_steps: int = Field(default=100, ge=0, le=100_000)
     importance: Rule | None = None

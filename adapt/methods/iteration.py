@@ -38,13 +38,12 @@ _PROBES = 16
 # more where there are few groups: about as deep as it will be cut together with others.
 _PROBED_PART = 0.6
 
-# Rounds of proposals in an iteration, and proposals in a round: on trial, and untrained.
+# Rounds of proposals in an iteration, and usual proposals in a round: on trial, and untrained.
 _ON_TRIAL = (2, 2)
 _UNTRAINED = (3, 10)
 
 # Networks that are measured whole, and how often they are changed before the nearest must do.
-_MEASURED = 3
-_MOST_VERIFIED = 3
+_MEASURED, _MOST_VERIFIED = 3, 3
 
 # Where a network should end, as a share of its limit: measured again at the end it must still be
 # within the limit, and no more than 2 % below.
@@ -199,7 +198,8 @@ class Round:
     @property
     def _many(self) -> tuple[int, int]:
         """Rounds, and proposals in each."""
-        return _ON_TRIAL if self.bench.settings.trial_steps else _UNTRAINED
+        rounds, usual = _ON_TRIAL if self.bench.settings.trial_steps else _UNTRAINED
+        return rounds, self.bench.settings.proposals or usual
 
     @cached_property
     def _screening(self) -> Screening:

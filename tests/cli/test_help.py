@@ -114,7 +114,8 @@ def test_defaults_in_help_are_those_of_the_settings() -> None:
     """The command line does not import them, since that takes seconds."""
     said = {option.name: option.help or "" for option in options(main.commands["run"])}
     own = {name for name, field in Settings.model_fields.items() if field.default is None}
-    assert own == {"first_step", "importance", "compensate"}  # Those that a method decides.
+    # Those that a method decides.
+    assert own == {"first_step", "importance", "compensate", "proposals"}
     for name, field in Settings.model_fields.items():
         default = field.default
         shown = default if isinstance(default, str) else f"{default or 0:g}"

@@ -87,6 +87,12 @@ def test_without_trials_many_are_looked_at_untrained(driver: Any) -> None:
     assert all(trial.outlook == trial.loss for trial in trials)
 
 
+def test_as_many_proposals_as_asked_for(driver: Any) -> None:
+    few = driver.run("netadapt", "macs=70%", long_steps=0, first_step=0.4, proposals=1)
+    many = driver.run("netadapt", "macs=70%", long_steps=0, first_step=0.4, proposals=5)
+    assert [len(run.state.history[1].proposals) for run in (few, many)] == [2, 10]
+
+
 def test_what_falls_fast_promises_more(run: Any) -> None:
     trials = [t for s, _ in run.journal if s.memory for t in Memory.model_validate(s.memory).trials]
     assert len({round(trial.outlook / trial.loss, 6) for trial in trials}) > 3

@@ -46,6 +46,7 @@ def test_every_option_comes_back(request_of: Make) -> None:
     settings = Settings(
         batch=7,
         trial_steps=5,
+        proposals=6,
         short_steps=1,
         short_rate=0.5,
         long_steps=2,
