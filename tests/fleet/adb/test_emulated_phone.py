@@ -87,7 +87,8 @@ def test_a_job_ends_with_a_measured_network(phone: tuple[str, Path], tmp_path: P
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(done.stdout)
     bundle = aarch64_bundle(RUNTIMES[0]).manifest
-    assert bundle.build[:8] in str(result["platform"])
+    (platform,) = result["platforms"].values()
+    assert bundle.build[:8] in platform
     adapted = next(n for n in result["networks"] if n["name"] == "adapted")
-    assert adapted["measured"]["latency_us"] > 0
+    assert adapted["measured"]["latency"]["latency_us"] > 0
     adapt(home, "devices", "clean", "--device", device)
