@@ -2,7 +2,7 @@
 
     python tools/bench/search.py [--rows adapt,light,...] [--seeds 1] [--folder DIR]
     python tools/bench/search.py --network mobilenet --budget latency=33% --folder DIR
-    python tools/bench/search.py --official 90 --folder DIR
+    python tools/bench/search.py --official 400 --folder DIR
 
 Needs ResNet-8 (resnet8_cifar10.h5 of MLPerf Tiny) and CIFAR-10 as JPEG files in class folders:
 $ADAPT_SHARED, or a folder `shared` beside the checkout, with models/resnet8_cifar10.h5 and
@@ -127,7 +127,9 @@ class Bench:
         entries = sorted((self._job("official", 0) / "journal").glob("*.json"))
         last = json.loads(entries[-1].read_text())
         proposals = sum(len(point["proposals"]) for point in last["state"]["history"])
-        return float(last["account"]["seconds"].get("search", 0.0)) / max(proposals, 1)
+        if not proposals:
+            sys.exit(f"no iteration was complete after {seconds:g} s: give it more")
+        return float(last["account"]["seconds"].get("search", 0.0)) / proposals
 
     @property
     def data(self) -> Path:
