@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TypeVar
 
 from adapt.budget import binding
-from adapt.cost.base import Cost, Missing
+from adapt.cost.base import Cost
 from adapt.methods.base import (
     Bench,
     Iteration,
@@ -20,7 +20,7 @@ from adapt.methods.base import (
     priced,
     unreachable,
 )
-from adapt.methods.landscape import Landscape, Widths
+from adapt.methods.landscape import Landscape, Widths, together
 from adapt.methods.memory import Memory, Stage, Trial, distinct, ranked_trials
 from adapt.methods.proposals import mended, proposals
 from adapt.methods.screening import Screening
@@ -117,7 +117,7 @@ class Round:
         """Measure the best; those that are not just below the limits are changed until they are."""
         memory = self.memory
         best = self._unwasteful(ranked_trials(memory.trials))[:_MEASURED]
-        costs = _together(partial(self.bench.pricer.measured, trial.widths) for trial in best)
+        costs = together(partial(self.bench.pricer.measured, trial.widths) for trial in best)
         used = [self._used(cost) for cost in costs]
         trials = [
             trial.model_copy(update={"measured": priced(cost)})
@@ -137,7 +137,7 @@ class Round:
         bad = [pair for pair, fits in zip(zip(best, costs, strict=True), good, strict=True)
                if not fits]  # fmt: skip
         kept = [trial for trial, fits in zip(trials, good, strict=True) if fits]
-        near = _together(partial(self._mended, trial, cost) for trial, cost in bad)
+        near = together(partial(self._mended, trial, cost) for trial, cost in bad)
         changed = distinct(near, [trial.widths for trial in kept])
         changes: dict[str, object] = {
             "trials": [*kept, *changed],
@@ -334,17 +334,3 @@ class Round:
 
     def _with(self, memory: Memory) -> State:
         return self.state.model_copy(update={"memory": memory.model_dump(mode="json")})
-
-
-def _together(questions: Iterable[Callable[[], _T]]) -> list[_T]:
-    """The answers; Missing with what all of them lack."""
-    answers: list[_T] = []
-    missing: list[Missing] = []
-    for question in questions:
-        try:
-            answers.append(question())
-        except Missing as lack:
-            missing.append(lack)
-    if missing:
-        raise Missing.together(missing)
-    return answers

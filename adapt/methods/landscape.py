@@ -12,7 +12,7 @@ from adapt.methods.base import meets
 from adapt.methods.widths import levels, nondominated
 from adapt.network.groups import Group
 
-__all__ = ["Landscape", "Option"]
+__all__ = ["Landscape", "Option", "together"]
 
 # Widths of each group that are priced, from the widest down: those beyond cut so deep that the
 # next iteration may as well see to it.
@@ -227,15 +227,22 @@ class Landscape:
         return {name: option.width for name, option in at.items()}
 
 
-def _together(questions: Iterable[tuple[_K, Callable[[], _V]]]) -> Iterator[tuple[_K, _V]]:
+def together(questions: Iterable[Callable[[], _V]]) -> list[_V]:
     """The answer to each question; Missing for all that lack something, after the last."""
+    answers: list[_V] = []
     missing: list[Missing] = []
-    answers: list[tuple[_K, _V]] = []
-    for key, question in questions:
+    for question in questions:
         try:
-            answers.append((key, question()))
+            answers.append(question())
         except Missing as lack:
             missing.append(lack)
     if missing:
         raise Missing.together(missing)
-    yield from answers
+    return answers
+
+
+def _together(questions: Iterable[tuple[_K, Callable[[], _V]]]) -> Iterator[tuple[_K, _V]]:
+    """`together`, each answer behind its question's key."""
+    asked = list(questions)
+    answers = together(question for _, question in asked)
+    return zip((key for key, _ in asked), answers, strict=True)

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from adapt.cost.base import Missing
-from adapt.methods.landscape import Landscape, Lost, Widths
+from adapt.methods.landscape import Landscape, Lost, Widths, together
 from adapt.training.finetune import derive_seed
 
 __all__ = ["mended", "proposals"]
@@ -68,15 +68,7 @@ def mended(
 
     found = landscape.mended(widths, expected)
     if landscape.used(found) < least_used:
-        near = []
-        missing: list[Missing] = []
-        for way in landscape.neighbours(widths, expected):
-            try:
-                near.append(way())
-            except Missing as lack:
-                missing.append(lack)
-        if missing:
-            raise Missing.together(missing)
+        near = together(landscape.neighbours(widths, expected))
         fitting = [w for w in near if landscape.meets(w) and landscape.used(w) >= least_used]
         found = min(fitting, key=more, default=found)
     return found, more(found)

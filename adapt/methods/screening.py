@@ -132,4 +132,5 @@ def _outlook(loss: float, early: Score | None) -> float:
     Soon after a cut networks differ most by what training makes up for, and what falls fastest ends
     lowest. Without an `early` look it is the loss itself.
     """
-    return loss if early is None else loss * loss / early.loss
+    # Nothing is below no loss at all, as easy data has it.
+    return loss if early is None or early.loss <= 0 else loss * loss / early.loss

@@ -12,6 +12,8 @@ from adapt.cost import Missing
 from adapt.cost.pricer import Pricer
 from adapt.methods.base import cost_of
 from adapt.methods.memory import Memory, Stage
+from adapt.methods.screening import _outlook
+from adapt.training.scores import Score
 
 
 class Whole:
@@ -85,6 +87,16 @@ def test_without_trials_many_are_looked_at_untrained(driver: Any) -> None:
     assert len(proposals) > 10 * (len(run.state.history) - 1)
     trials = [t for s, _ in run.journal if s.memory for t in Memory.model_validate(s.memory).trials]
     assert all(trial.outlook == trial.loss for trial in trials)
+
+
+@pytest.mark.parametrize(
+    ("loss", "early", "outlook"), [(0.5, None, 0.5), (0.5, 1.0, 0.25), (0.0, 0.0, 0.0)]
+)
+def test_the_loss_falls_by_the_same_factor_once_more(
+    loss: float, early: float | None, outlook: float
+) -> None:
+    score = None if early is None else Score(0.5, early)
+    assert _outlook(loss, score) == outlook
 
 
 def test_as_many_proposals_as_asked_for(driver: Any) -> None:
