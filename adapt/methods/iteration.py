@@ -42,12 +42,15 @@ _PROBED_PART = 0.6
 _ON_TRIAL = (2, 2)
 _UNTRAINED = (3, 10)
 
-# Networks that are measured whole, and how often they are changed before the nearest must do.
-_MEASURED, _MOST_VERIFIED = 3, 3
+# Networks that are measured whole at a time, and how often some are before the nearest must do.
+_MEASURED, _MOST_VERIFIED = 3, 6
 
 # Where a network should end, as a share of its limit: measured again at the end it must still be
 # within the limit, and no more than 2 % below.
 _AIM, _HIGHEST, _LOWEST = 0.99, 0.995, 0.982
+
+# To end there is not worth more than this of the loss that a network is heading for.
+_WORTH = 0.02
 
 # By chance a narrower network may be better; that says nothing of narrower ones still.
 _LEAST_GROWTH = 5e-3
@@ -114,37 +117,22 @@ class Round:
         return self._with(memory.model_copy(update=update))
 
     def verify(self) -> State:
-        """Measure the best; those that are not just below the limits are changed until they are."""
+        """Measure the best; those that are not just below the limits are changed until one is."""
         memory = self.memory
-        best = self._unwasteful(ranked_trials(memory.trials))[:_MEASURED]
-        costs = together(partial(self.bench.pricer.measured, trial.widths) for trial in best)
-        used = [self._used(cost) for cost in costs]
-        trials = [
-            trial.model_copy(update={"measured": priced(cost)})
-            for trial, cost in zip(best, costs, strict=True)
-        ]
-        good = [_LOWEST <= share <= _HIGHEST for share in used]
-        within = [*memory.within]
-        for trial, share in zip(trials, used, strict=True):
-            if share <= 1.0 and all(trial.widths != other.widths for other in within):
-                within.append(trial)
-        if all(good) or memory.verified >= _MOST_VERIFIED:
-            fitting = [trial for trial, fits in zip(trials, good, strict=True) if fits]
-            fitting = fitting or within or [trials[used.index(min(used))]]
-            others = [trial for trial in memory.trials if trial not in best]
-            update: dict[str, object] = {"stage": Stage.TUNE, "trials": [*fitting, *others]}
-            return self._with(memory.model_copy(update=update))
-        bad = [pair for pair, fits in zip(zip(best, costs, strict=True), good, strict=True)
-               if not fits]  # fmt: skip
-        kept = [trial for trial, fits in zip(trials, good, strict=True) if fits]
-        near = together(partial(self._mended, trial, cost) for trial, cost in bad)
-        changed = distinct(near, [trial.widths for trial in kept])
-        changes: dict[str, object] = {
-            "trials": [*kept, *changed],
-            "verified": memory.verified + 1,
-            "within": within,
-        }
-        return self._with(memory.model_copy(update=changes))
+        asked = memory.asked or self._unwasteful(ranked_trials(memory.trials))[:_MEASURED]
+        costs = together(partial(self.bench.pricer.measured, trial.widths) for trial in asked)
+        known = list(memory.measured)
+        for trial, cost in zip(asked, costs, strict=True):
+            known.append(trial.model_copy(update={"measured": priced(cost)}))
+        update = {"asked": [], "measured": known, "verified": memory.verified + 1}
+        chosen = self._fitting(known)
+        if not chosen and memory.verified + 1 < _MOST_VERIFIED:
+            update["asked"] = self._changed(known)
+        if not update["asked"]:
+            chosen = chosen or [self._nearest(known)]
+            others = [t for t in memory.trials if all(t.widths != k.widths for k in known)]
+            update.update(stage=Stage.TUNE, trials=[*chosen, *others])
+        return self._with(memory.model_copy(update=update))
 
     def tune(self) -> tuple[State, Checkpoint]:
         """Fine-tune the best proposals briefly; the one of least loss goes on, and is the next."""
@@ -152,21 +140,21 @@ class Round:
         ranked = ranked_trials(self.memory.trials)
         verified = [trial for trial in ranked if trial.measured]
         finalists = (verified or ranked)[: settings.finalists]
-        outcomes = self._screening.tuned(
-            (trial.widths for trial in self._announced(finalists, "tuning")), settings.short_steps
-        )
-        tuned = [
-            (self._proposal(trial, score), trial, trained)
-            for trial, (score, trained) in zip(finalists, outcomes, strict=True)
-        ]
-        winner, trial, trained = min(tuned, key=lambda each: each[0].loss)
-        bench.notify(f"iteration {self.number}: tuning the best further")
-        steps = settings.short_steps + settings.settling_steps
-        trained = self._screening.settled(trial.widths, trained, steps)
+        tuned = self._compared(finalists)
+        best = min(range(len(tuned)), key=lambda number: tuned[number][0].loss, default=0)
+        trial, steps = finalists[best], settings.short_steps + settings.settling_steps
+        bench.notify(f"iteration {self.number}: tuning the best{' further' if tuned else ''}")
+        brief = tuned[best][1] if tuned else self._screening.begun(trial.widths)
+        trained = self._screening.settled(trial.widths, brief, steps)
         weights = bench.trainer.renewed(trained.weights)
         score = self._screening.judged(trial.widths, weights)
-        shown = [proposal for proposal, _, _ in tuned if proposal is not winner]
-        shown += [self._proposal(trial) for trial in ranked if trial not in finalists]
+        compared = [
+            self._proposal(each, after, settings.short_steps)
+            for each, (after, _) in zip(finalists, tuned, strict=False)
+        ]
+        shown = compared or [self._proposal(trial, score, steps)]
+        winner = shown.pop(best).model_copy(update={"chosen": True})
+        others = [self._proposal(each) for each in ranked if each not in finalists]
         point = Iteration(
             number=self.number,
             group=label(winner.widths),
@@ -174,7 +162,7 @@ class Round:
             cost=trial.cost,
             accuracy=score.accuracy,
             loss=score.loss,
-            proposals=[winner.model_copy(update={"chosen": True}), *shown],
+            proposals=[winner, *shown, *others],
             measured=trial.measured if bench.pricer.measurable else None,
             binding=self._binding(trial),
         )
@@ -283,40 +271,80 @@ class Round:
             self.bench.notify(f"iteration {self.number}: {what}{of}")
             yield item
 
-    def _used(self, cost: Cost) -> float:
-        """The largest share of its limit that `cost` uses, of what can be measured."""
+    def _used(self, trial: Trial) -> float:
+        """The largest share of its limit that `trial` was measured to use."""
+        assert trial.measured is not None
         names = [name for name in self.state.limits if name in self.bench.pricer.measurable]
+        cost = cost_of(trial.measured)
         return max((cost[n].value / self.state.limits[n] for n in names), default=_AIM)
 
-    def _mended(self, trial: Trial, measured: Cost) -> Trial:
-        """A network near to that of `trial` that just meets the limits, by what it was measured at.
+    def _fits(self, trial: Trial) -> bool:
+        return _LOWEST <= self._used(trial) <= _HIGHEST
 
-        Its outlook differs by what sensitivities say of the few filters more or less.
+    def _fitting(self, known: Sequence[Trial]) -> list[Trial]:
+        """Those just below the limits; none while there are too few, or others promise far more."""
+        fitting = [trial for trial in ranked_trials(known) if self._fits(trial)]
+        if len(fitting) < self.bench.settings.finalists:
+            return []
+        promised = min(trial.outlook for trial in known)
+        return fitting if fitting[0].outlook <= promised + _WORTH else []
+
+    def _nearest(self, known: Sequence[Trial]) -> Trial:
+        """The one to go on with where none that fits is as good as it should be."""
+
+        def promise(trial: Trial) -> float:
+            return trial.outlook + (0.0 if self._fits(trial) else _WORTH)
+
+        within = [trial for trial in known if self._used(trial) <= 1.0]
+        return min(within, key=promise) if within else min(known, key=self._used)
+
+    def _changed(self, known: Sequence[Trial]) -> list[Trial]:
+        """Networks near to the best of `known` that may just meet the limits where those do not."""
+        measured = [trial.widths for trial in known]
+        misfits = [trial for trial in ranked_trials(known) if not self._fits(trial)][:_MEASURED]
+        near = together(partial(self._mended, trial, measured) for trial in misfits)
+        return distinct((trial for trial in near if trial is not None), measured)
+
+    def _mended(self, trial: Trial, measured: Sequence[Widths]) -> Trial | None:
+        """A network near to `trial` that may just meet the limits, by what that was measured at.
+
+        None where all that are near were `measured`. Its outlook differs by what sensitivities say
+        of the few filters more or less.
         """
-        price = self.bench.pricer.price(trial.widths)
+        assert trial.measured is not None
+        pricer, showed = self.bench.pricer, cost_of(trial.measured)
+        price = pricer.price(trial.widths)
         goal = {
-            name: _HIGHEST * limit * price[name].value / measured[name].value
-            if name in self.bench.pricer.measurable
+            name: _HIGHEST * limit * price[name].value / showed[name].value
+            if name in pricer.measurable
             else limit
             for name, limit in self.state.limits.items()
         }
         groups, expected = self.bench.network.groups.groups, self._screening.expected(self.memory)
-        landscape = Landscape(groups, self.state.widths, goal, self.bench.pricer.price)
-        widths, more = mended(landscape, expected, trial.widths, _LOWEST / _HIGHEST)
+        landscape = Landscape(groups, self.state.widths, goal, pricer.price)
+        found = mended(landscape, expected, trial.widths, measured, _LOWEST / _HIGHEST)
+        if found is None:
+            return None
+        widths, more = found
         update = {"widths": widths, "cost": priced(landscape.cost(widths)), "measured": None}
         return trial.model_copy(update={**update, "outlook": trial.outlook + more})
 
-    def _proposal(self, trial: Trial, score: Score | None = None) -> Proposal:
-        """Of `trial`, as it was after that, or as it was tuned to have this `score`."""
-        before, settings = self.state.widths, self.bench.settings
-        quality = score or trial
-        steps = settings.short_steps if score else settings.trial_steps
+    def _compared(self, finalists: Sequence[Trial]) -> list[tuple[Score, Checkpoint]]:
+        """What brief tuning makes of each; nothing where there is only one to choose from."""
+        if len(finalists) == 1:
+            return []
+        widths = (trial.widths for trial in self._announced(finalists, "tuning"))
+        return list(self._screening.tuned(widths, self.bench.settings.short_steps))
+
+    def _proposal(self, trial: Trial, score: Score | None = None, steps: int = 0) -> Proposal:
+        """Of `trial`, as it was after that, or as `steps` of tuning made it have this `score`."""
+        before, quality = self.state.widths, score or trial
         return Proposal(
             widths={name: w for name, w in trial.widths.items() if w != before[name]},
             cost=trial.cost,
             accuracy=quality.accuracy,
             loss=quality.loss,
-            steps=steps,
+            steps=steps if score else self.bench.settings.trial_steps,
         )
 
     def _advanced(self, point: Iteration, steps: int) -> State:

@@ -47,8 +47,8 @@ class Memory(BaseModel):
     loss grows each time that a group is narrowed by a factor of e, of groups that were probed;
     `probed` in which iteration they were last. `rounds` of proposals have been tried;
     `corrections` is by how much whole networks on the device exceed their prices, by resource,
-    `verified` how often networks were measured in this iteration, and `within` those of them that
-    met the limits.
+    `verified` how often networks were measured whole in this iteration, `measured` which, and
+    `asked` those that are next.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,7 +62,8 @@ class Memory(BaseModel):
     rounds: int = 0
     corrections: dict[str, float] = {}
     verified: int = 0
-    within: list[Trial] = []
+    measured: list[Trial] = []
+    asked: list[Trial] = []
 
     def lost(self, group: str, narrowing: float) -> float:
         """How much the loss is expected to grow where `group` is narrowed: ln(before / after)."""

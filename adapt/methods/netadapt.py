@@ -6,13 +6,13 @@ Each iteration lowers the cost by an equal factor, the last one to the budget:
    a few steps and look where the loss on held-out examples is heading. That tells how sensitive
    the groups are.
 2. Propose, twice: combinations of groups that win the most cost for the least expected loss, with
-   random doubts about what is expected, single groups, and neighbours of the best; tried in the
-   same way, which corrects expectations.
-3. In the last iteration, verify: measure the best whole on the device, and change those that are
-   not just below the budget until they are.
+   random doubts about what is expected, and neighbours of the best; tried in the same way, which
+   corrects expectations.
+3. In the last iteration, verify: measure the best whole on the device, and networks near to those
+   that are not just below the budget, until one is.
 4. Tune: the most promising is the next network, and is fine-tuned further.
 
-Without steps on trial, more networks are looked at untrained.
+Without steps on trial, more networks are looked at untrained, narrowed in one group among them.
 
 `paper.py` is the procedure as published.
 """

@@ -34,9 +34,9 @@ def proposals(
     """At most `count` widths that reach the goal of `landscape` and are not among `seen`.
 
     Some win the most for the least that is `expected` to be lost, each with doubts of its own that
-    derive from `seed`. Where nothing was seen, others narrow one group, as the paper's do, or all
-    alike; else they are neighbours of the first that were seen, which are the best. Raises Missing
-    with what they lack.
+    derive from `seed`. Others are neighbours of the first that were seen, which are the best; where
+    nothing was and there are many, some narrow one group, as the paper's do, or all alike. Raises
+    Missing with what they lack.
     """
     found: list[Widths] = []
     missing: list[Missing] = []
@@ -56,21 +56,30 @@ def proposals(
 
 
 def mended(
-    landscape: Landscape, expected: Lost, widths: Widths, least_used: float
-) -> tuple[Widths, float]:
+    landscape: Landscape,
+    expected: Lost,
+    widths: Widths,
+    known: Sequence[Widths],
+    least_used: float,
+) -> tuple[Widths, float] | None:
     """Widths near to `widths` that meet the goal, and how much more is `expected` to be lost.
 
-    They use `least_used` of the goal at least, if any near ones do. Raises Missing.
+    They use `least_used` of the goal at least, if any near ones do. None where all are `known`.
+    Raises Missing.
     """
 
     def more(other: Widths) -> float:
         return sum(expected(n, other[n]) - expected(n, width) for n, width in widths.items())
 
-    found = landscape.mended(widths, expected)
-    if landscape.used(found) < least_used:
-        near = together(landscape.neighbours(widths, expected))
-        fitting = [w for w in near if landscape.meets(w) and landscape.used(w) >= least_used]
-        found = min(fitting, key=more, default=found)
+    nearest = landscape.mended(widths, expected)
+    if nearest not in known and landscape.used(nearest) >= least_used:
+        return nearest, more(nearest)
+    near = [nearest, *together(landscape.neighbours(widths, expected))]
+    unknown = [w for w in near if w not in known and landscape.meets(w)]
+    if not unknown:
+        return None
+    fitting = [w for w in unknown if landscape.used(w) >= least_used]
+    found = min(fitting, key=more) if fitting else unknown[0]
     return found, more(found)
 
 
@@ -89,9 +98,9 @@ def _sources(
         )
         for n in range(_TRIES * count)
     ]
-    # Half of each kind, where there are as many.
-    half = (count + 1) // 2
-    yield from combined[:half]
+    # Single groups, a quarter of a round at most: few trials are better spent on several.
+    first = (count + 1) // 2 if seen else count - count // 4
+    yield from combined[:first]
     if seen:
         near = [way for widths in seen[:_BEST] for way in landscape.neighbours(widths, expected)]
         order = np.random.default_rng(seed).permutation(len(near))
@@ -100,7 +109,7 @@ def _sources(
         alone = sorted(landscape.alone(), key=lambda w: sum(expected(n, w[n]) for n in w))
         yield from (partial(dict, widths) for widths in alone)
         yield lambda: landscape.refunded(landscape.scaled(), expected)
-    yield from combined[half:]
+    yield from combined[first:]
 
 
 def _doubts(groups: Mapping[str, int], number: int, seed: int, times: int) -> dict[str, float]:

@@ -72,8 +72,8 @@ class Screening:
         def tasks() -> Iterator[Task]:
             for widths, cost in candidates:
                 asked.append((widths, cost))
-                start, early = Checkpoint(self._cut(widths)), steps // _EARLY
-                schedule = trial if steps else None
+                start, schedule = self.begun(widths), trial if steps else None
+                early = steps // _EARLY
                 yield Task(start, schedule, seed, Examples.SCREENING, renew=True, early=early)
 
         for outcome in self.bench.executor.run(tasks()):
@@ -94,7 +94,7 @@ class Screening:
         def tasks() -> Iterator[Task]:
             for widths in candidates:
                 asked.append(widths)
-                start, schedule = Checkpoint(self._cut(widths)), self._schedule(steps)
+                start, schedule = self.begun(widths), self._schedule(steps)
                 yield Task(start, schedule, self._seed(widths), Examples.DECIDING, renew=True)
 
         for outcome in self.bench.executor.run(tasks()):
@@ -104,6 +104,10 @@ class Screening:
                 renewed = self.bench.trainer.renewed(trained.weights)
                 score = self.judged(widths, renewed, score)
             yield score, trained
+
+    def begun(self, widths: Widths) -> Checkpoint:
+        """The network of `widths` before any tuning."""
+        return Checkpoint(self.bench.cut(self.chosen(widths), self.checkpoint, self.keep))
 
     def judged(self, widths: Widths, weights: Weights, real: Score | None = None) -> Score:
         """The network of `widths` with tuned `weights`, in the precision that it ships in.
@@ -115,9 +119,6 @@ class Screening:
     def settled(self, widths: Widths, start: Checkpoint, steps: int) -> Checkpoint:
         """The network of `widths` after so many steps; `start` is the same after fewer."""
         return self.bench.trainer.train(start, self._schedule(steps), seed=self._seed(widths))
-
-    def _cut(self, widths: Widths) -> Weights:
-        return self.bench.cut(self.chosen(widths), self.checkpoint, self.keep)
 
     def _schedule(self, steps: int) -> Schedule:
         return Schedule(self.bench.settings.short_rate, steps, cosine=False)

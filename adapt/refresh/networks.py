@@ -19,7 +19,7 @@ __all__ = ["NETWORK_REPEATS", "NetworkLatency", "measure_network", "measure_netw
 
 # The placement of a large network's weights differs from process to process and moves its latency
 # by up to 3 %: so many workers measure it, and the median counts.
-NETWORK_REPEATS = 3
+NETWORK_REPEATS = 5
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adapt.budget import within
 from adapt.cost import Cost, Missing, counted
-from adapt.methods.landscape import Landscape
+from adapt.methods.landscape import Landscape, Widths
 from adapt.methods.proposals import mended, proposals
 from adapt.methods.widths import levels
 from adapt.network.groups import Group
@@ -161,7 +161,19 @@ def test_mending_leaves_little_unused_where_something_near_does_not(
     ways = landscape(stepped, share)
     for widths in proposals(landscape(stepped, share * 0.95), lost, [], 3, seed):
         plain = ways.mended(widths, lost)
-        found, more = mended(ways, lost, widths, 0.98)
+        near = mended(ways, lost, widths, [], 0.98)
+        assert near is not None
+        found, more = near
         assert ways.meets(found)
         assert ways.used(found) >= min(0.98, ways.used(plain))
         assert more == pytest.approx(total_lost(found) - total_lost(widths))
+
+
+def test_mending_comes_to_what_is_not_known_or_to_nothing() -> None:
+    ways = landscape(stepped, 0.6)
+    widths = proposals(landscape(stepped, 0.57), lost, [], 1, 0)[0]
+    known: list[Widths] = []
+    while (near := mended(ways, lost, widths, known, 0.98)) is not None:
+        assert near[0] not in known
+        known.append(near[0])
+    assert len(known) >= 3

@@ -7,7 +7,7 @@
 Needs ResNet-8 (resnet8_cifar10.h5 of MLPerf Tiny) and CIFAR-10 as JPEG files in class folders:
 $ADAPT_SHARED, or a folder `shared` beside the checkout, with models/resnet8_cifar10.h5 and
 data/cifar10-{train,test}.zip. ResNet-8 is fine-tuned on the JPEG files for 3 epochs first, since
-it knows the original pixels; a MobileNetV1 of 0.25 the width and a ResNet-18 of 0.25 the width are
+it knows the original pixels; a MobileNetV1 of 0.25 the width and a ResNet-18 of 0.125 the width are
 trained from nothing. The networks, the table and the jobs stay in the folder if one is given. All
 rows end with the same long fine-tune.
 
@@ -220,7 +220,7 @@ def mobilenet() -> Any:
 
 
 def resnet18() -> Any:
-    """ResNet-18 (He et al., CVPR 2016) of 0.25 the width, with its form for small images."""
+    """ResNet-18 (He et al., CVPR 2016) of 0.125 the width, with its form for small images."""
     import keras
     from keras import layers
 
@@ -230,9 +230,8 @@ def resnet18() -> Any:
 
     image = keras.Input((32, 32, 3))
     y = layers.Rescaling(1 / 127.5, -1.0)(image)
-    y = layers.ReLU()(convolved(y, 16, 3))
-    for channels, stride in ((16, 1), (16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2),
-                             (128, 1)):  # fmt: skip
+    y = layers.ReLU()(convolved(y, 8, 3))
+    for channels, stride in ((8, 1), (8, 1), (16, 2), (16, 1), (32, 2), (32, 1), (64, 2), (64, 1)):
         shortcut = y if y.shape[-1] == channels else convolved(y, channels, 1, stride)
         inner = layers.ReLU()(convolved(y, channels, 3, stride))
         y = layers.ReLU()(layers.Add()([convolved(inner, channels, 3), shortcut]))
