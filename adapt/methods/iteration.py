@@ -47,9 +47,10 @@ _MEASURED, _MOST_VERIFIED = 3, 6
 
 # Where a network should end, as a share of its limit: measured again at the end it must still be
 # within the limit, and no more than 2 % below.
-_AIM, _HIGHEST, _LOWEST = 0.99, 0.995, 0.982
+_AIM, _HIGHEST, _LOWEST = 0.99, 0.995, 0.981
 
-# To end there is not worth more than this of the loss that a network is heading for.
+# To end there is not worth more than this of the loss that a network is heading for; nor is a
+# hundredth of the limit that is left unused beyond.
 _WORTH = 0.02
 
 # By chance a narrower network may be better; that says nothing of narrower ones still.
@@ -293,7 +294,9 @@ class Round:
         """The one to go on with where none that fits is as good as it should be."""
 
         def promise(trial: Trial) -> float:
-            return trial.outlook + (0.0 if self._fits(trial) else _WORTH)
+            share = self._used(trial)
+            unused = max(0.0, _LOWEST - share)
+            return trial.outlook + _WORTH * (100 * unused + (share > _HIGHEST))
 
         within = [trial for trial in known if self._used(trial) <= 1.0]
         return min(within, key=promise) if within else min(known, key=self._used)
