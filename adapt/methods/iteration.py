@@ -24,6 +24,7 @@ from adapt.methods.landscape import Landscape, Widths, together
 from adapt.methods.memory import Memory, Stage, Trial, distinct, ranked_trials
 from adapt.methods.proposals import mended, proposals
 from adapt.methods.screening import Screening
+from adapt.methods.widths import levels
 from adapt.training.finetune import Checkpoint, derive_seed
 from adapt.training.scores import Score
 
@@ -44,6 +45,15 @@ _UNTRAINED = (3, 10)
 
 # Networks that are measured whole at a time, and how often some are before the nearest must do.
 _MEASURED, _MOST_VERIFIED = 3, 6
+
+# Of a limit, the part at most that no narrowing wins: near that, the first steps would be too deep.
+_MOST_FIXED = 0.5
+
+# A group is probed again when it has so much less than it had when it was: narrow ones lose more.
+_PROBED_ANEW = 4
+
+# Whole networks correct prices in so many iterations, from the last one back.
+_CORRECTED = 2
 
 # Where a network should end, as a share of its limit: measured again at the end it must still be
 # within the limit, and no more than 2 % below.
@@ -77,7 +87,7 @@ class Round:
     def probe(self) -> State:
         """Screen the network as it is, and with single groups narrowed."""
         memory = self.memory.model_copy(update={"left": self._iterations_left()})
-        if memory.left == 1:
+        if memory.left <= _CORRECTED:
             memory = memory.model_copy(update={"corrections": self._corrections()})
         widths = self._probes(self._landscape(memory), memory)
         base = self._screened([self.state.widths], "the network as it is")[0]
@@ -210,13 +220,21 @@ class Round:
         return Landscape(groups, self.state.widths, self._goal(memory), price)
 
     def _goal(self, memory: Memory) -> dict[str, float]:
-        """This iteration's limits."""
+        """This iteration's limits: each lowers what narrowing can win by an equal factor."""
         current = self.bench.pricer.price(self.state.widths).values_by_resource
-        return {
+        least = self.bench.pricer.price(self._narrowest).values_by_resource
+        goal = {}
+        for name, limit in self._limits(memory).items():
+            # Steps of equal factors of the whole cost would grow ever deeper.
+            floor = min(least[name], limit * _MOST_FIXED)
+            over = max(current[name] - floor, 0.0) / (limit - floor)
             # A resource that is within its limit may grow up to it.
-            name: max(limit, limit * (current[name] / limit) ** (1 - 1 / memory.left))
-            for name, limit in self._limits(memory).items()
-        }
+            goal[name] = max(limit, floor + (limit - floor) * over ** (1 - 1 / memory.left))
+        return goal
+
+    @property
+    def _narrowest(self) -> dict[str, int]:
+        return {group.name: levels(group)[0] for group in self.bench.network.groups.groups}
 
     def _binding(self, trial: Trial) -> str:
         """The limit that the network of `trial` comes nearest to: as measured, if it was."""
@@ -245,8 +263,8 @@ class Round:
         """For each group to probe, the network's widths with this group narrowed."""
         groups = [name for name, options in landscape.options.items() if options]
         if self.bench.settings.trial_steps:
-            # What trials show of a group is learnt from: to probe it once is enough.
-            groups = [name for name in groups if name not in memory.probed]
+            # What trials show of a group is learnt from: to probe it once is mostly enough.
+            groups = [name for name in groups if self._due(name, memory)]
         waiting = sorted(groups, key=lambda name: memory.probed.get(name, -1))[:_PROBES]
         part = max(_PROBED_PART, 1.5 / max(len(groups), 1))
         return {
@@ -256,6 +274,13 @@ class Round:
             }
             for name in waiting
         }
+
+    def _due(self, group: str, memory: Memory) -> bool:
+        """Whether `group` was not probed, or when it was much wider."""
+        if (last := memory.probed.get(group)) is None:
+            return True
+        then = self.state.history[last - 1].widths[group]
+        return then >= _PROBED_ANEW * self.state.widths[group]
 
     def _screened(
         self, candidates: Sequence[Widths], what: str, costs: Sequence[Cost] = ()

@@ -1,6 +1,6 @@
 """NetAdapt with several groups at once, on short trial, and measured as a whole.
 
-Each iteration lowers the cost by an equal factor, the last one to the budget:
+Each iteration lowers what narrowing can win by an equal factor, the last one to the budget:
 
 1. Probe: narrow single groups, let the filters that stay stand in for those that go, fine-tune for
    a few steps and look where the loss on held-out examples is heading. That tells how sensitive

@@ -11,6 +11,7 @@ import pytest
 from adapt.cost import Missing
 from adapt.cost.pricer import Pricer
 from adapt.methods.base import cost_of
+from adapt.methods.iteration import Round
 from adapt.methods.memory import Memory, Stage
 from adapt.methods.screening import _outlook
 from adapt.training.scores import Score
@@ -163,3 +164,39 @@ def test_those_tuned_have_seeds_of_their_own_and_those_on_trial_one(run: Any) ->
     iterations = len(run.state.history) - 1
     long_one = 1
     assert len(set(run.bench.trainer.seeds)) == 2 * iterations + long_one
+
+
+def test_a_group_is_probed_anew_when_it_is_much_narrower(driver: Any) -> None:
+    run = driver.run("netadapt", "macs=6%", long_steps=0, first_step=0.4)
+    probed: dict[str, list[int]] = {}
+    for state, _ in run.journal:
+        memory = Memory.model_validate(state.memory)
+        if memory.stage is not Stage.PROPOSE or memory.rounds:
+            continue
+        now = len(state.history)
+        for name in (name for name, number in memory.probed.items() if number == now):
+            before = [state.history[number - 1].widths[name] for number in probed.get(name, [])]
+            assert all(width >= 4 * state.widths[name] for width in before[-1:])
+            probed.setdefault(name, []).append(now)
+    assert max(map(len, probed.values())) == 2
+    assert min(map(len, probed.values())) == 1
+
+
+def test_steps_are_equal_in_what_narrowing_can_win(driver: Any) -> None:
+    run = driver.run("netadapt", "latency=45%", long_steps=0, first_step=0.2)
+    goals = [
+        Round(run.bench, state, checkpoint, memory)._goal(memory)["latency"]
+        for state, checkpoint in run.journal
+        if state.memory and (memory := Memory.model_validate(state.memory)).stage is Stage.TUNE
+    ]
+    least = run.price({group.name: 1 for group in run.bench.network.groups.groups})
+    floor = min(least["latency"].value, run.limits["latency"] / 2)
+    assert floor > 0.1 * run.limits["latency"]
+    costs = [cost_of(point.cost)["latency"].value for point in run.state.history]
+    number = len(goals)
+    for goal, cost in zip(goals, costs, strict=False):
+        factor = ((run.limits["latency"] - floor) / (cost - floor)) ** (1 / number)
+        assert goal == pytest.approx(floor + (cost - floor) * factor)
+        number -= 1
+    assert number == 0
+    assert goals[-1] == pytest.approx(run.limits["latency"])
