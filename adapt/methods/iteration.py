@@ -52,9 +52,6 @@ _MOST_FIXED = 0.5
 # A group is probed again when it has so much less than it had when it was: narrow ones lose more.
 _PROBED_ANEW = 4
 
-# Whole networks correct prices in so many iterations, from the last one back.
-_CORRECTED = 2
-
 # Where a network should end, as a share of its limit: measured again at the end it must still be
 # within the limit, and no more than 2 % below.
 _AIM, _HIGHEST, _LOWEST = 0.99, 0.995, 0.981
@@ -87,7 +84,7 @@ class Round:
     def probe(self) -> State:
         """Screen the network as it is, and with single groups narrowed."""
         memory = self.memory.model_copy(update={"left": self._iterations_left()})
-        if memory.left <= _CORRECTED:
+        if memory.left == 1:
             memory = memory.model_copy(update={"corrections": self._corrections()})
         widths = self._probes(self._landscape(memory), memory)
         base = self._screened([self.state.widths], "the network as it is")[0]
