@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TypeVar
 
 from adapt.budget import binding
@@ -17,13 +17,13 @@ from adapt.methods.base import (
     State,
     cost_of,
     label,
-    priced,
     unreachable,
 )
-from adapt.methods.landscape import Landscape, Widths, together
-from adapt.methods.memory import Memory, Stage, Trial, distinct, ranked_trials
-from adapt.methods.proposals import mended, proposals
+from adapt.methods.landscape import Landscape, Widths
+from adapt.methods.memory import Memory, Stage, Trial, ranked_trials
+from adapt.methods.proposals import proposals
 from adapt.methods.screening import Screening
+from adapt.methods.verification import AIM, Verification
 from adapt.methods.widths import levels
 from adapt.training.finetune import Checkpoint, derive_seed
 from adapt.training.scores import Score
@@ -43,22 +43,14 @@ _PROBED_PART = 0.6
 _ON_TRIAL = (2, 2)
 _UNTRAINED = (3, 10)
 
-# Networks that are measured whole at a time, and how often some are before the nearest must do.
-_MEASURED, _MOST_VERIFIED = 3, 6
+# How often some networks are measured whole before the nearest must do.
+_MOST_VERIFIED = 6
 
 # Of a limit, the part at most that no narrowing wins: near that, the first steps would be too deep.
 _MOST_FIXED = 0.5
 
 # A group is probed again when it has so much less than it had when it was: narrow ones lose more.
 _PROBED_ANEW = 4
-
-# Where a network should end, as a share of its limit: measured again at the end it must still be
-# within the limit, and no more than 2 % below.
-_AIM, _HIGHEST, _LOWEST = 0.99, 0.995, 0.981
-
-# To end there is not worth more than this of the loss that a network is heading for; nor is a
-# hundredth of the limit that is left unused beyond.
-_WORTH = 0.02
 
 # By chance a narrower network may be better; that says nothing of narrower ones still.
 _LEAST_GROWTH = 5e-3
@@ -127,17 +119,15 @@ class Round:
     def verify(self) -> State:
         """Measure the best; those that are not just below the limits are changed until one is."""
         memory = self.memory
-        asked = memory.asked or self._unwasteful(ranked_trials(memory.trials))[:_MEASURED]
-        costs = together(partial(self.bench.pricer.measured, trial.widths) for trial in asked)
-        known = list(memory.measured)
-        for trial, cost in zip(asked, costs, strict=True):
-            known.append(trial.model_copy(update={"measured": priced(cost)}))
+        verification = Verification(self.bench, self.state, self._screening.expected(memory))
+        asked = memory.asked or verification.worth_it(memory.trials)
+        known = [*memory.measured, *verification.measured(asked)]
         update = {"asked": [], "measured": known, "verified": memory.verified + 1}
-        chosen = self._fitting(known)
+        chosen = verification.fitting(known)
         if not chosen and memory.verified + 1 < _MOST_VERIFIED:
-            update["asked"] = self._changed(known)
+            update["asked"] = verification.changed(known)
         if not update["asked"]:
-            chosen = chosen or [self._nearest(known)]
+            chosen = chosen or [verification.nearest(known)]
             others = [t for t in memory.trials if all(t.widths != k.widths for k in known)]
             update.update(stage=Stage.TUNE, trials=[*chosen, *others])
         return self._with(memory.model_copy(update=update))
@@ -175,21 +165,6 @@ class Round:
             binding=self._binding(trial),
         )
         return self._advanced(point, steps), Checkpoint(weights)
-
-    def _unwasteful(self, ranked: Sequence[Trial]) -> Sequence[Trial]:
-        """The trials that leave no more than 2 % of the budget unused; all where there are none.
-
-        What can be measured is seen to afterwards.
-        """
-        limits = self.state.limits
-        if not limits or self.bench.pricer.measurable & limits.keys():
-            return ranked
-        near = [
-            trial
-            for trial in ranked
-            if max(sum(trial.cost[n].values()) / limit for n, limit in limits.items()) >= _LOWEST
-        ]
-        return near or ranked
 
     @property
     def _many(self) -> tuple[int, int]:
@@ -242,7 +217,7 @@ class Round:
     def _limits(self, memory: Memory) -> dict[str, float]:
         """The limits as prices have to meet them, so that measurements meet the budget's."""
         return {
-            name: limit * (_AIM / memory.corrections[name] if name in memory.corrections else 1.0)
+            name: limit * (AIM / memory.corrections[name] if name in memory.corrections else 1.0)
             for name, limit in self.state.limits.items()
         }
 
@@ -293,66 +268,6 @@ class Round:
             of = f" {count} of {len(items)}" if len(items) > 1 else ""
             self.bench.notify(f"iteration {self.number}: {what}{of}")
             yield item
-
-    def _used(self, trial: Trial) -> float:
-        """The largest share of its limit that `trial` was measured to use."""
-        assert trial.measured is not None
-        names = [name for name in self.state.limits if name in self.bench.pricer.measurable]
-        cost = cost_of(trial.measured)
-        return max((cost[n].value / self.state.limits[n] for n in names), default=_AIM)
-
-    def _fits(self, trial: Trial) -> bool:
-        return _LOWEST <= self._used(trial) <= _HIGHEST
-
-    def _fitting(self, known: Sequence[Trial]) -> list[Trial]:
-        """Those just below the limits; none while there are too few, or others promise far more."""
-        fitting = [trial for trial in ranked_trials(known) if self._fits(trial)]
-        if len(fitting) < self.bench.settings.finalists:
-            return []
-        promised = min(trial.outlook for trial in known)
-        return fitting if fitting[0].outlook <= promised + _WORTH else []
-
-    def _nearest(self, known: Sequence[Trial]) -> Trial:
-        """The one to go on with where none that fits is as good as it should be."""
-
-        def promise(trial: Trial) -> float:
-            share = self._used(trial)
-            unused = max(0.0, _LOWEST - share)
-            return trial.outlook + _WORTH * (100 * unused + (share > _HIGHEST))
-
-        within = [trial for trial in known if self._used(trial) <= 1.0]
-        return min(within, key=promise) if within else min(known, key=self._used)
-
-    def _changed(self, known: Sequence[Trial]) -> list[Trial]:
-        """Networks near to the best of `known` that may just meet the limits where those do not."""
-        measured = [trial.widths for trial in known]
-        misfits = [trial for trial in ranked_trials(known) if not self._fits(trial)][:_MEASURED]
-        near = together(partial(self._mended, trial, measured) for trial in misfits)
-        return distinct((trial for trial in near if trial is not None), measured)
-
-    def _mended(self, trial: Trial, measured: Sequence[Widths]) -> Trial | None:
-        """A network near to `trial` that may just meet the limits, by what that was measured at.
-
-        None where all that are near were `measured`. Its outlook differs by what sensitivities say
-        of the few filters more or less.
-        """
-        assert trial.measured is not None
-        pricer, showed = self.bench.pricer, cost_of(trial.measured)
-        price = pricer.price(trial.widths)
-        goal = {
-            name: _HIGHEST * limit * price[name].value / showed[name].value
-            if name in pricer.measurable
-            else limit
-            for name, limit in self.state.limits.items()
-        }
-        groups, expected = self.bench.network.groups.groups, self._screening.expected(self.memory)
-        landscape = Landscape(groups, self.state.widths, goal, pricer.price)
-        found = mended(landscape, expected, trial.widths, measured, _LOWEST / _HIGHEST)
-        if found is None:
-            return None
-        widths, more = found
-        update = {"widths": widths, "cost": priced(landscape.cost(widths)), "measured": None}
-        return trial.model_copy(update={**update, "outlook": trial.outlook + more})
 
     def _compared(self, finalists: Sequence[Trial]) -> list[tuple[Score, Checkpoint]]:
         """What brief tuning makes of each; nothing where there is only one to choose from."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adapt.cost import Missing
+from adapt.cost.counts import MacCount
 from adapt.cost.pricer import Pricer
 from adapt.methods.base import cost_of
 from adapt.methods.iteration import Round
@@ -127,23 +128,39 @@ def test_nothing_is_traced_again(run: Any, driver: Any) -> None:
     assert driver.activations.traces == {"activations": 1}
 
 
+def priced_by(driver: Any, model: Any) -> Any:
+    """The latency of the network of any widths by `model`, us."""
+    pricer = driver.bench("netadapt", ["latency"], model).pricer
+
+    def price(widths: Mapping[str, int]) -> float:
+        while True:
+            try:
+                return float(pricer.price(widths)["latency"].value)
+            except Missing as lack:
+                model.measured |= set(lack.kernels)
+
+    return price
+
+
+def test_a_latency_that_does_not_bind_is_not_sought(driver: Any, staircase: Any) -> None:
+    whole = Whole(0.97, priced_by(driver, staircase))
+    models = [staircase, MacCount()]
+    pricer = Pricer(driver.network, models, ["latency", "macs"], {"latency": whole})
+    run = driver.run("netadapt", "latency=95%", "macs=40%", model=staircase, pricer=pricer,
+                     whole=whole, long_steps=0, first_step=0.4)  # fmt: skip
+    assert run.state.history[-1].binding == "macs"
+    verified = [m.verified for s, _ in run.journal if (m := Memory.model_validate(s.memory or {}))]
+    assert max(verified) == 1
+
+
 @pytest.mark.parametrize("share", [0.94, 1.07])
 def test_prices_are_corrected_by_what_whole_networks_take(
     driver: Any, staircase: Any, share: float
 ) -> None:
     model = staircase
-    bench = driver.bench("netadapt", ["latency"], model, long_steps=0, first_step=0.4)
-    kernels = bench.pricer
-
-    def price(widths: Mapping[str, int]) -> float:
-        while True:
-            try:
-                return float(kernels.price(widths)["latency"].value)
-            except Missing as lack:
-                model.measured |= set(lack.kernels)
-
+    price = priced_by(driver, model)
     whole = Whole(share, price)
-    pricer = Pricer(bench.network, [model], ["latency"], {"latency": whole})
+    pricer = Pricer(driver.network, [model], ["latency"], {"latency": whole})
     run = driver.run("netadapt", "latency=60%", model=model, pricer=pricer, whole=whole,
                      long_steps=0, first_step=0.4)  # fmt: skip
     point = run.state.history[-1]
