@@ -33,7 +33,7 @@ from adapt.job.result import JobResult
 __all__ = ["Conditions", "JobFolder", "write_file"]
 
 # Raised with every change that an older program could not read.
-_FORMAT = 3
+_FORMAT = 4
 
 # More jobs of one network than anybody keeps in one folder.
 _MAX_NUMBER = 100_000

@@ -117,18 +117,17 @@ class Round:
         return self._with(memory.model_copy(update=update))
 
     def verify(self) -> State:
-        """Measure the best; those that are not just below the limits are changed until one is."""
+        """Measure the best, and networks near to those that are not just below the limits."""
         memory = self.memory
         verification = Verification(self.bench, self.state, self._screening.expected(memory))
         asked = memory.asked or verification.worth_it(memory.trials)
         known = [*memory.measured, *verification.measured(asked)]
-        update = {"asked": [], "measured": known, "verified": memory.verified + 1}
-        chosen = verification.fitting(known)
-        if not chosen and memory.verified + 1 < _MOST_VERIFIED:
-            update["asked"] = verification.changed(known)
-        if not update["asked"]:
-            chosen = chosen or [verification.nearest(known)]
-            others = [t for t in memory.trials if all(t.widths != k.widths for k in known)]
+        last = memory.verified + 1 == _MOST_VERIFIED
+        near = [] if last else verification.changed(known)
+        update = {"asked": near, "measured": known, "verified": memory.verified + 1}
+        if not near:
+            chosen = verification.chosen(known)
+            others = [t for t in memory.trials if all(t.widths != c.widths for c in chosen)]
             update.update(stage=Stage.TUNE, trials=[*chosen, *others])
         return self._with(memory.model_copy(update=update))
 
@@ -177,7 +176,7 @@ class Round:
         return Screening(self.bench, self.number, self.state.keep, self.checkpoint)
 
     def _iterations_left(self) -> int:
-        """Up to the budget, this one included, each of which lowers costs by an equal factor."""
+        """Up to the budget, this one included; as if each lowered costs by the first step."""
         current = self.bench.pricer.price(self.state.widths).values_by_resource
         step = self.bench.settings.first_step
         assert step is not None

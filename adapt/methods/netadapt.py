@@ -12,7 +12,7 @@ Each iteration lowers what narrowing can win by an equal factor, the last one to
    that are not just below the budget, until one is.
 4. Tune: the most promising is the next network, and is fine-tuned further.
 
-Without steps on trial, more networks are looked at untrained, narrowed in one group among them.
+Without steps on trial, more networks are looked at untrained, some narrowed in one group only.
 
 `paper.py` is the procedure as published.
 """

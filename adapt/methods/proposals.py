@@ -72,14 +72,14 @@ def mended(
         return sum(expected(n, other[n]) - expected(n, width) for n, width in widths.items())
 
     nearest = landscape.mended(widths, expected)
-    if nearest not in known and landscape.used(nearest) >= least_used:
+    if nearest not in known and least_used <= landscape.used(nearest) <= 1.0:
         return nearest, more(nearest)
     near = [nearest, *together(landscape.neighbours(widths, expected))]
     unknown = [w for w in near if w not in known and landscape.meets(w)]
     if not unknown:
         return None
     fitting = [w for w in unknown if landscape.used(w) >= least_used]
-    found = min(fitting, key=more) if fitting else unknown[0]
+    found = min(fitting, key=more) if fitting else max(unknown, key=landscape.used)
     return found, more(found)
 
 
@@ -98,7 +98,8 @@ def _sources(
         )
         for n in range(_TRIES * count)
     ]
-    # Single groups, a quarter of a round at most: few trials are better spent on several.
+    # Single groups, a quarter of a round, more where combinations coincide: few trials are better
+    # spent on several.
     first = (count + 1) // 2 if seen else count - count // 4
     yield from combined[:first]
     if seen:

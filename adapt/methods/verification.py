@@ -13,15 +13,15 @@ from adapt.methods.proposals import mended
 
 __all__ = ["AIM", "Verification"]
 
-# Networks that are measured at a time.
-_MEASURED = 3
+# Networks that are measured at a time, and those that others are sought near to.
+_MEASURED, _MENDED = 3, 6
 
 # Where a network should end, as a share of its limit: measured again at the end it must still be
 # within the limit, and no more than 2 % below.
 AIM, _HIGHEST, _LOWEST = 0.99, 0.995, 0.981
 
-# To end there is not worth more than this of the loss that a network is heading for; nor is a
-# hundredth of the limit that is left unused beyond.
+# To end there is worth this much of the loss that a network is heading for, in nats and not a
+# share, and so is each hundredth of the limit that is left unused beyond.
 _WORTH = 0.02
 
 
@@ -38,7 +38,7 @@ class Verification:
 
     def worth_it(self, trials: Iterable[Trial]) -> Sequence[Trial]:
         """Those to measure first."""
-        return self._unwasteful(ranked_trials(trials))[:_MEASURED]
+        return self._unwasteful(ranked_trials(trials))[: max(_MEASURED, self._finalists)]
 
     def measured(self, trials: Sequence[Trial]) -> list[Trial]:
         """The same with what they were measured at; raises Missing where they were not."""
@@ -48,16 +48,23 @@ class Verification:
             for trial, cost in zip(trials, costs, strict=True)
         ]
 
-    def fitting(self, known: Sequence[Trial]) -> list[Trial]:
-        """Those just below the limits; none while there are too few, or others promise far more."""
-        fitting = [trial for trial in ranked_trials(known) if self._fits(trial)]
-        if len(fitting) < self.bench.settings.finalists:
-            return []
-        promised = min(trial.outlook for trial in known)
-        return fitting if fitting[0].outlook <= promised + _WORTH else []
+    def changed(self, known: Sequence[Trial]) -> list[Trial]:
+        """Networks near to the best of `known` that may just meet the limits where those do not.
 
-    def nearest(self, known: Sequence[Trial]) -> Trial:
-        """The one to go on with where none that fits is as good as it should be."""
+        None where they do not promise more than what fits already, of which there is enough.
+        """
+        measured = [trial.widths for trial in known]
+        ranked = ranked_trials(known)
+        misfits = [trial for trial in ranked if not self._fits(trial)][:_MENDED]
+        near = together(partial(self._mended, trial, measured) for trial in misfits)
+        hopeful = distinct((trial for trial in near if trial is not None), measured)
+        fitting = [trial.outlook for trial in ranked if self._fits(trial)]
+        if len(fitting) >= self._finalists:
+            hopeful = [t for t in hopeful if t.outlook < fitting[self._finalists - 1] - _WORTH]
+        return ranked_trials(hopeful)[:_MEASURED]
+
+    def chosen(self, known: Sequence[Trial]) -> list[Trial]:
+        """The finalists: those within the limits that promise most and leave little unused."""
 
         def promise(trial: Trial) -> float:
             share = self._used(trial)
@@ -65,14 +72,11 @@ class Verification:
             return trial.outlook + _WORTH * (100 * unused + (share > _HIGHEST))
 
         within = [trial for trial in known if self._used(trial) <= 1.0]
-        return min(within, key=promise) if within else min(known, key=self._used)
+        return sorted(within, key=promise)[: self._finalists] or [min(known, key=self._used)]
 
-    def changed(self, known: Sequence[Trial]) -> list[Trial]:
-        """Networks near to the best of `known` that may just meet the limits where those do not."""
-        measured = [trial.widths for trial in known]
-        misfits = [trial for trial in ranked_trials(known) if not self._fits(trial)][:_MEASURED]
-        near = together(partial(self._mended, trial, measured) for trial in misfits)
-        return distinct((trial for trial in near if trial is not None), measured)
+    @property
+    def _finalists(self) -> int:
+        return self.bench.settings.finalists
 
     def _unwasteful(self, ranked: Sequence[Trial]) -> Sequence[Trial]:
         """The trials that leave no more than 2 % of the budget unused; all where there are none.
@@ -97,7 +101,7 @@ class Verification:
             return AIM
         cost = cost_of(trial.measured)
         shares = {name: cost[name].value / limit for name, limit in limits.items()}
-        # What is counted is the same at the end: it may come as near to its limit as it can.
+        # What is not measured, counted mostly, may come as near to its limit as it can.
         return max(s if name in measurable else min(s, _HIGHEST) for name, s in shares.items())
 
     def _fits(self, trial: Trial) -> bool:

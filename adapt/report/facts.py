@@ -70,7 +70,7 @@ def _tightening(method: str, settings: Settings) -> list[tuple[str, str]]:
     step = settings.first_step
     match method:
         case "netadapt":
-            return [("Tightening", f"{percent(step)} in each iteration")]
+            return [("Tightening", f"about {percent(step)} in each iteration")]
         case "netadapt-paper":
             each = f"{percent(step)} of the original, times {settings.decay:g} each"
             return [("Tightening", each)]

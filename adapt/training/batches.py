@@ -16,8 +16,8 @@ _T = TypeVar("_T")
 # Bytes of activations that are in memory together, of a pass forward and of one whose activations
 # are kept, as a training step's are until its gradients are found. They decide how a batch is cut
 # into parts, and so the bits of a result: they are constants, not what a machine happens to have.
-_PASSING_BYTES: Final = 512 << 20
-_KEPT_BYTES: Final = 512 << 20
+_PASSING_BYTES: Final = 384 << 20
+_KEPT_BYTES: Final = 384 << 20
 
 # Of the largest activation, so many are there at a time while a network runs forward: what a layer
 # reads and writes, what a branch waits with, and the working memory of a convolution.

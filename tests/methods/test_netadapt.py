@@ -217,3 +217,10 @@ def test_steps_are_equal_in_what_narrowing_can_win(driver: Any) -> None:
         number -= 1
     assert number == 0
     assert goals[-1] == pytest.approx(run.limits["latency"])
+
+
+def test_as_many_finalists_as_asked_for_go_on(driver: Any) -> None:
+    run = driver.run("netadapt", "macs=60%", long_steps=0, first_step=0.5, finalists=4,
+                     proposals=4)  # fmt: skip
+    tuned = [p for p in run.state.history[-1].proposals if p.steps == 2]
+    assert len(tuned) == 4

@@ -50,9 +50,9 @@ def test_activations_decide_how_many_examples_go_at_once() -> None:
     model = keras.Model(image, x)
     network = ElasticNetwork(model, find_groups(model))
     assert network.activation_sizes == [64 * 64 * 3, 64 * 64 * 32, 32, 5]
-    assert at_once(network, 256) == 256
-    assert at_once(network, 1 << 20) == (512 << 20) // (16 * 64 * 64 * 32)
-    assert kept_at_once(network, 1 << 20) == (512 << 20) // (4 * (64 * 64 * 35 + 37))
+    assert at_once(network, 128) == 128
+    assert at_once(network, 1 << 20) == (384 << 20) // (16 * 64 * 64 * 32)
+    assert kept_at_once(network, 1 << 20) == (384 << 20) // (4 * (64 * 64 * 35 + 37))
 
 
 def test_a_batch_in_parts_is_as_good_as_a_whole_one(
