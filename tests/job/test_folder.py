@@ -156,7 +156,7 @@ def test_begun(folder: JobFolder, make_step: Callable[[int], Step]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 4}, "another version of adapt"),
+        ({"format": 3}, "another version of adapt"),
         ({"mood": "good"}, "mood: extra inputs are not permitted"),
         ({"request": {"budget": []}}, "request.model: field required"),
         ({"result": 5}, "result"),
