@@ -9,7 +9,7 @@ Each iteration lowers what narrowing can win by an equal factor, the last one to
    random doubts about what is expected, and neighbours of the best; tried in the same way, which
    corrects expectations.
 3. In the last iteration, verify: measure the best whole on the device, and networks near to those
-   that are not just below the budget, until one is.
+   that are not just below the budget, while these promise more than what is.
 4. Tune: the most promising is the next network, and is fine-tuned further.
 
 Without steps on trial, more networks are looked at untrained, some narrowed in one group only.

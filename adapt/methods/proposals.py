@@ -72,7 +72,8 @@ def mended(
         return sum(expected(n, other[n]) - expected(n, width) for n, width in widths.items())
 
     nearest = landscape.mended(widths, expected)
-    if nearest not in known and least_used <= landscape.used(nearest) <= 1.0:
+    fits = landscape.meets(nearest) and landscape.used(nearest) >= least_used
+    if fits and nearest not in known:
         return nearest, more(nearest)
     near = [nearest, *together(landscape.neighbours(widths, expected))]
     unknown = [w for w in near if w not in known and landscape.meets(w)]
