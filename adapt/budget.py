@@ -190,10 +190,6 @@ class Budget:
             for limit in self.limits
         }
 
-    def met_by(self, cost: Mapping[str, float], original: Mapping[str, float]) -> bool:
-        """Whether a network that needs `cost` meets the budget, given what the original needs."""
-        return within(cost, self.resolve(original))
-
     def __str__(self) -> str:
         return ", ".join(map(str, self.limits))
 

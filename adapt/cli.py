@@ -82,7 +82,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ("--long-rate", float, "Highest learning rate of these.  [default: 0.003]"),
         ("--first-step", float, "First tightening, share of cost.  [default: 0.21, paper 0.05]"),
         ("--decay", float, "Factor on it, each iteration of netadapt-paper.  [default: 0.96]"),
-        ("--trial-steps", int, "Steps on which netadapt tries each proposal.  [default: 40]"),
+        ("--trial-steps", int, "Steps on which netadapt tries each proposal.  [default: 32]"),
         ("--proposals", int, "How many it makes in each round.  [default: 2, untrained 10]"),
         ("--finalists", int, "Proposals of an iteration that are tuned.  [default: 1]"),
         ("--settling-steps", int, "Further steps of the best of these.  [default: 100]"),
@@ -161,7 +161,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--compare",
     multiple=True,
     type=click.Choice(["uniform"]),
-    help="Also make this baseline, trained for as many steps.",
+    help="Also make this baseline, trained for as many steps, and its curve beside the family's.",
 )
 @click.option(
     "--quantize",

@@ -2,7 +2,7 @@
 
     python -m tools.document_architectures
 
-The long tests compare the page with what they find, so it cannot go stale.
+The long tests compare the whole page with what they find, the usual ones some columns of it.
 """
 
 from __future__ import annotations

@@ -46,8 +46,10 @@ With `--json`, stdout is one JSON document, the `result` of `job.json`: `platfor
 `limits` (in microseconds, operations, parameters or bytes), `networks` (the original, the adapted
 and each baseline, with `widths`, predicted `cost` by name and origin, `measured` latencies of the
 whole network by name, and accuracies), `history` (one point for each iteration, with the limit that
-was `binding`), `target` (with --target-accuracy: how the network was chosen), `kept_whole`,
-`kernels_measured`, `examples` and `seconds` by phase. A loss that is not a number is null.
+was `binding`), `curves` (with --compare: the baseline's hold-out accuracy at the costs of up to
+four iterations, after as many steps), `target` (with --target-accuracy: how the network was
+chosen), `kept_whole`, `kernels_measured`, `examples` and `seconds` by phase. A loss that is not a
+number is null.
 
 A name is that of a resource, `latency`; of several devices, what each has of its own is
 `latency@LABEL`. See `devices.md`.

@@ -44,7 +44,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The candidate's score; the checkpoint where it was fine-tuned, as fine-tuning left it.
+    """The candidate's score; the checkpoint as fine-tuning left it, but for what was only screened.
 
     `early` is its score after the first few steps, where that was asked for.
     """
@@ -87,7 +87,8 @@ def carry_out(task: Task, trainer: Trainer, data: Data) -> Outcome:
         weights = tuned.weights
     match task.examples:
         case Examples.SCREENING:
-            return Outcome(trainer.screened(weights), tuned, early)
+            # Nobody goes on from what only was to be looked at.
+            return Outcome(trainer.screened(weights), None, early)
         case Examples.DECIDING:
             split = deciding(data)
         case Examples.HOLDOUT:

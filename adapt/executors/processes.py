@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
@@ -12,7 +14,31 @@ from adapt.executors.base import Outcome, Task
 from adapt.executors.crew import Crew, Died
 from adapt.executors.worker import Failure, Recipe, serve
 
-__all__ = ["crew_of_processes"]
+__all__ = ["crew_of_processes", "undisturbed"]
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM wait until the body is done; of the main thread, which they go to.
+
+    Blocking them would not do: the system then hands them to another thread of TensorFlow's, and
+    Python interrupts the main one all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def crew_of_processes(recipe: Recipe, workers: int) -> Crew[_Process]:
@@ -33,7 +59,8 @@ class _Process:
         resource_tracker.ensure_running()  # It would unblock.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._process.start()
+            with undisturbed():  # One that was told half would die of that.
+                self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         # Theirs alone, so that it closes when they end.

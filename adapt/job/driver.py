@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,17 +24,20 @@ from adapt.job.files import DiskError, disk_errors
 from adapt.job.folder import JobFolder
 from adapt.job.listener import Listener
 from adapt.job.request import JobRequest
-from adapt.job.result import JobResult
+from adapt.job.result import CurvePoint, JobResult
 from adapt.job.sitting import Sitting
 from adapt.job.target import Found, LeastCost, save_family
 from adapt.job.track import Final, Track
 from adapt.locks import locked
 from adapt.methods import METHODS
-from adapt.methods.base import Bench, Settings, State
+from adapt.methods.base import Bench, Iteration, Settings, State, cost_of
 from adapt.network.load import file_digest
 from adapt.training.finetune import Checkpoint, pin_threads
 
 __all__ = ["execute", "resume_command"]
+
+# Points of a baseline's curve: each takes the steps of the iteration whose cost it has.
+_CURVE_POINTS = 4
 
 
 def execute(
@@ -63,6 +66,7 @@ def execute(
         devices = stack.enter_context(
             open_devices(folder, home=home, tables=tables, listener=listener, ledger=ledger)
         )
+        stack.callback(folder.drop_data)
         sitting = Sitting.open(folder, devices, listener, ledger)
         stack.callback(sitting.executor.close)
         listener.began(folder.path)
@@ -115,6 +119,7 @@ def _carry_out(sitting: Sitting) -> JobResult:
     """All tracks to their end, then the results."""
     adapted, found = _adapted(sitting)
     finals = {"adapted": adapted, **_baselines(sitting, adapted, found)}
+    curves = {str(name): list(_curve(sitting, name, found)) for name in sitting.request.compare}
     with sitting.ledger.timed("results"):
         networks = compare(sitting, finals)
     kept_whole = sitting.network.groups.kept_whole
@@ -127,6 +132,7 @@ def _carry_out(sitting: Sitting) -> JobResult:
         target=found.target,
         networks=networks,
         history=found.history,
+        curves=curves,
         kept_whole=[f"{kept.layer} ({kept.kind}): {kept.reason}" for kept in kept_whole],
         kernels_measured=account.kernels_measured,
         examples={
@@ -161,6 +167,30 @@ def _baselines(sitting: Sitting, adapted: Final, found: Found) -> dict[str, Fina
     return {
         name: _track(sitting, name, name, settings, limits=limits).run() for name in request.compare
     }
+
+
+def _curve(sitting: Sitting, name: str, found: Found) -> Iterator[CurvePoint]:
+    """What the baseline `name` comes to at the costs of iterations, after as many steps."""
+    settings = sitting.request.settings
+    minimised = [] if found.target is None else found.target.minimised
+    for point in _spread([point for point in found.history if point.steps]):
+        cost = cost_of(point.cost)
+        limits = {each: cost[each].value for each in (*found.limits, *minimised)}
+        steps = settings.model_copy(update={"long_steps": point.steps})
+        with suppress(BudgetUnreachable):  # Several groups may go lower than one multiplier.
+            track = _track(sitting, f"{name}-{point.number}", name, steps, limits=limits)
+            final = track.run()
+            score = track.bench.score(
+                final.state.keep, final.checkpoint.weights, sitting.data.holdout
+            )
+            reached = final.state.history[-1].cost
+            yield CurvePoint(cost=reached, accuracy=score.accuracy, steps=point.steps)
+
+
+def _spread(points: Sequence[Iteration]) -> list[Iteration]:
+    """At most so many of `points`, the last among them."""
+    wanted = min(len(points), _CURVE_POINTS)
+    return [points[(number + 1) * len(points) // wanted - 1] for number in range(wanted)]
 
 
 def _track(

@@ -6,7 +6,7 @@
     journal/points/      with --target-accuracy, each network of the family and its weights
     journal/trial-03/    the long fine-tune of that of iteration 3
     prices.jsonl         interpolated times that choices rest on; prices-2.jsonl of a second device
-    data/                examples of a job that goes on, where memory does not hold them
+    data/                examples of a running job, where memory does not hold them
     family/              the best network of each iteration
     adapted.keras, adapted.tflite, original.tflite, report.html
 
@@ -156,15 +156,17 @@ class JobFolder:
     def finish(self, result: JobResult) -> None:
         """Write the result down."""
         self._write(self._read().model_copy(update={"result": result}))
-        shutil.rmtree(self.data, ignore_errors=True)
 
     def discard(self) -> None:
         """Remove a job that has not begun, and its folder where nothing else is in it."""
-        shutil.rmtree(self.data, ignore_errors=True)
         for file in (*self.path.glob("prices*.jsonl"), self.path / "job.json", self.path / "lock"):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
+
+    def drop_data(self) -> None:
+        """Remove what another sitting would read anew."""
+        shutil.rmtree(self.data, ignore_errors=True)
 
     @property
     def data(self) -> Path:

@@ -8,14 +8,15 @@ from pydantic import BaseModel, ConfigDict
 
 from adapt.methods.base import CostRecord, Iteration
 
-__all__ = ["JobResult", "Measured", "NetworkResult", "OperatorResult", "TargetResult"]
+__all__ = ["CurvePoint", "JobResult", "Measured", "NetworkResult", "OperatorResult", "TargetResult"]
 
 
 class Measured(BaseModel):
     """A whole network timed on the device.
 
-    `latency_us` is the median of `runs` worker processes, microseconds; `relative_error` their
-    spread as a share of it; `sha256` that of the .tflite file.
+    `latency_us` is the median of `runs` worker processes, microseconds, or the original's times the
+    median of their ratios to it; `relative_error` their spread as a share of the median; `sha256`
+    that of the .tflite file.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,7 +45,8 @@ class NetworkResult(BaseModel):
     """One network of the comparison: the original, the adapted one or a baseline.
 
     `cost` is predicted (from tables, models and counts); `measured` is by the name of the latency,
-    "latency" or of several devices "latency@LABEL", without those of which no device was asked.
+    "latency" or of several devices "latency@LABEL", without those of which no device was asked, or
+    had room.
     The accuracies and the loss are those of the precision asked for: of int8, what the .tflite
     file gives, with the float32 network's beside. `operators` are in the order in which they run.
     """
@@ -62,6 +64,19 @@ class NetworkResult(BaseModel):
     float_test_accuracy: float | None = None
     steps_trained: int
     operators: list[OperatorResult] = []
+
+
+class CurvePoint(BaseModel):
+    """A baseline at about the cost of an iteration, trained for as many `steps` as that.
+
+    `cost` is predicted; `accuracy` that on the hold-out split.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    cost: CostRecord
+    accuracy: float
+    steps: int
 
 
 class TargetResult(BaseModel):
@@ -83,8 +98,9 @@ class JobResult(BaseModel):
     """The end of a job.
 
     `platforms` are what the devices said they were, by label. `precision` is that of the .tflite
-    files. `seconds` says where the time went, by phase, over all sittings; `told_by` what told a
-    resource that neither a device nor counting did, for people.
+    files. `curves` are those of baselines, by name. `seconds` says where the time went, by phase,
+    over all sittings; `told_by` what told a resource that neither a device nor counting did, for
+    people.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -96,6 +112,7 @@ class JobResult(BaseModel):
     target: TargetResult | None = None
     networks: list[NetworkResult]
     history: list[Iteration]
+    curves: dict[str, list[CurvePoint]] = {}
     kept_whole: list[str]
     kernels_measured: int
     examples: dict[str, int]

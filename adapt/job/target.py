@@ -21,12 +21,12 @@ from adapt.job.sitting import Sitting
 from adapt.job.track import Final, Track
 from adapt.methods import METHODS
 from adapt.methods.base import Bench, Iteration, Phase, State, cost_of, finish, meets
-from adapt.methods.widths import levels
+from adapt.methods.starting import cheapest
 from adapt.training.finetune import Checkpoint
 
 __all__ = ["Found", "LeastCost", "save_family"]
 
-# How far a search may go: a little more than the narrowest network costs.
+# How far a search may go: a little more than the cheapest network costs.
 _FLOOR = 1.02
 
 
@@ -141,11 +141,9 @@ class LeastCost:
         return state.model_copy(update=update)
 
     def _floor(self, limits: Mapping[str, float]) -> dict[str, float]:
-        """`limits` with those that the narrowest network reaches of what is minimised."""
-        groups = self._sitting.network.groups.groups
-        narrowest = {group.name: levels(group)[0] for group in groups}
-        least = self._sitting.pricer.price(narrowest)
+        """`limits` with those that the cheapest network reaches of what is minimised."""
         names = self._sitting.request.minimised
+        least = cheapest(self._sitting.pricer, self._sitting.network, names)
         floor = {name: _FLOOR * least[name].value for name in names}
         return {**limits, **{n: min(limits.get(n, value), value) for n, value in floor.items()}}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -24,7 +22,13 @@ from adapt.job.listener import Listener
 from adapt.job.prices import PriceFile
 from adapt.job.request import JobRequest
 from adapt.job.result import Measured
-from adapt.refresh import Refreshed, fill, measure_missing, measure_networks
+from adapt.refresh import (
+    Refreshed,
+    fill,
+    measure_missing,
+    measure_networks,
+    side_by_side,
+)
 from lookup_tables.kernel import Kernel
 from lookup_tables.store import Store
 
@@ -76,11 +80,11 @@ class Yardstick(Protocol):
         ...
 
     def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
-        """The .tflite files `contents` as measured side by side; None of what cannot be."""
+        """The .tflite files `contents` as measured beside the first; None where they cannot be."""
         ...
 
-    def known(self, content: bytes, beside: bytes) -> tuple[float, float] | None:
-        """Latencies of two .tflite files that were measured side by side, us; None if never."""
+    def known(self, sha256: str, beside: str) -> tuple[float, float] | None:
+        """Latencies of two .tflite files measured side by side, us; None if too rarely."""
         ...
 
     def close(self) -> None:
@@ -114,7 +118,7 @@ class OnEyeriss:
         """Nothing is measured."""
         return [None] * len(contents)
 
-    def known(self, content: bytes, beside: bytes) -> tuple[float, float] | None:
+    def known(self, sha256: str, beside: str) -> tuple[float, float] | None:
         """Nothing was measured."""
         return None
 
@@ -187,29 +191,36 @@ class OnDevice:
         return [None if answer is None else answer.latency_us for answer in answers]
 
     def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
-        """Time whole networks in turns."""
-        self._listener.notify(f"timing whole networks on {self._choice.label}")
+        """Time whole networks in turns; none where one is too large for the device."""
+        label = self._choice.label
+        most = min(self.room, self._device.describe().limits.max_model_bytes)
+        if (largest := max(map(len, contents))) > most:
+            self._listener.notify(
+                f"whole networks of {largest} bytes are too large to be timed on {label}"
+            )
+            return [None] * len(contents)
+        self._listener.notify(f"timing whole networks on {label}")
         latencies = measure_networks(self._store, self._device, contents, options=self._options)
-        return [Measured(**vars(latency)) for latency in latencies]
+        whole = latencies[0].latency_us
+        # Ratios hold on a device that drifts.
+        return [
+            Measured(
+                sha256=each.sha256,
+                latency_us=each.latency_us if each.share is None else whole * each.share,
+                relative_error=each.relative_error,
+                runs=each.runs,
+            )
+            for each in latencies
+        ]
 
-    def known(self, content: bytes, beside: bytes) -> tuple[float, float] | None:
-        """Medians over the batches that had both."""
+    def known(self, sha256: str, beside: str) -> tuple[float, float] | None:
+        """Medians over the batches that had both, at least as many as most of a measurement has."""
         with table_errors():
             mine, others = (
-                {
-                    run.batch: run.latency_us
-                    for run in self._store.networks(
-                        self._platform, hashlib.sha256(file).hexdigest()
-                    )
-                }
-                for file in (content, beside)
+                {run.batch: run.latency_us for run in self._store.networks(self._platform, digest)}
+                for digest in (sha256, beside)
             )
-        both = mine.keys() & others.keys()
-        if not both:
-            return None
-        # In one batch they were timed in turns, so that what slowed one down slowed the other.
-        other = statistics.median(others[batch] for batch in both)
-        return other * statistics.median(mine[batch] / others[batch] for batch in both), other
+        return side_by_side(mine, others)
 
     def measure(self, lack: Missing) -> None:
         """Measure what `lack` names; DeviceError where the device cannot."""

@@ -78,7 +78,7 @@ class Settings(BaseModel):
     long_rate: float = Field(default=0.003, gt=0, le=10)
     first_step: float | None = Field(default=None, gt=0, le=1)
     decay: float = Field(default=0.96, gt=0, le=1)
-    trial_steps: int = Field(default=40, ge=0, le=100_000)
+    trial_steps: int = Field(default=32, ge=0, le=100_000)
     proposals: int | None = Field(default=None, ge=1, le=1000)
     finalists: int = Field(default=1, ge=1, le=100)
     settling_steps: int = Field(default=100, ge=0, le=100_000)
@@ -133,7 +133,7 @@ class Iteration(BaseModel):
 
     `group` says what was narrowed; `measured` is the cost as the whole network showed it on the
     device, where it was measured during the search. `binding` names the one of the iteration's
-    limits that the network comes nearest to; empty for the original.
+    limits that the network comes nearest to; empty for the original. `steps` are all so far.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -147,6 +147,7 @@ class Iteration(BaseModel):
     proposals: list[Proposal] = []
     measured: CostRecord | None = None
     binding: str = ""
+    steps: int = 0
 
     @property
     def widths(self) -> dict[str, int]:

@@ -162,8 +162,9 @@ class Round:
             proposals=[winner, *shown, *others],
             measured=trial.measured if bench.pricer.measurable else None,
             binding=self._binding(trial),
+            steps=self.state.steps_trained + steps,
         )
-        return self._advanced(point, steps), Checkpoint(weights)
+        return self._advanced(point), Checkpoint(weights)
 
     @property
     def _many(self) -> tuple[int, int]:
@@ -286,15 +287,15 @@ class Round:
             steps=steps if score else self.bench.settings.trial_steps,
         )
 
-    def _advanced(self, point: Iteration, steps: int) -> State:
-        """The state after this iteration, whose best network is `point` after so many steps."""
+    def _advanced(self, point: Iteration) -> State:
+        """The state after this iteration, whose best network is `point`."""
         memory = self.memory
         stage = Stage.END if memory.left == 1 else Stage.PROBE
         kept = Memory(stage=stage, sensitivities=memory.sensitivities, probed=memory.probed)
         update = {
             "keep": point.keep,
             "history": [*self.state.history, point],
-            "steps_trained": self.state.steps_trained + steps,
+            "steps_trained": point.steps,
             "memory": kept.model_dump(mode="json"),
         }
         return self.state.model_copy(update=update)

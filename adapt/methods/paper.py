@@ -146,12 +146,13 @@ def _chosen(
         loss=winner.loss,
         proposals=[each.model_copy(update={"chosen": each == winner}) for each in proposals],
         binding=bound,
+        steps=state.steps_trained + steps,
     )
     return state.model_copy(
         update={
             "keep": keep,
             "history": [*state.history, iteration],
-            "steps_trained": state.steps_trained + steps,
+            "steps_trained": iteration.steps,
         }
     )
 

@@ -67,9 +67,8 @@ class Verification:
         """The finalists: those within the limits that promise most and leave little unused."""
 
         def promise(trial: Trial) -> float:
-            share = self._used(trial)
-            unused = max(0.0, _LOWEST - share)
-            return trial.outlook + _WORTH * (100 * unused + (share > _HIGHEST))
+            unused = max(0.0, _LOWEST - self._used(trial))
+            return trial.outlook + _WORTH * (100 * unused + (not self._fits(trial)))
 
         within = [trial for trial in known if self._used(trial) <= 1.0]
         return sorted(within, key=promise)[: self._finalists] or [min(known, key=self._used)]

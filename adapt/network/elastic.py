@@ -9,6 +9,7 @@ count, which `relaxed.py` opens.
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,8 +40,8 @@ Place = tuple[str, int]
 class BatchNorm:
     """Where a batch normalisation keeps its scale, shift and moving statistics.
 
-    `scale` and `shift` are None where it has none. Each training step leaves `momentum` of the
-    moving statistics as they were.
+    `scale` and `shift` are None where it has none. Each of its `calls` in a training step leaves
+    `momentum` of the moving statistics as they were.
     """
 
     scale: Place | None
@@ -48,6 +49,7 @@ class BatchNorm:
     mean: Place
     variance: Place
     momentum: float
+    calls: int
 
 
 class _ElasticScope(StatelessScope):  # type: ignore[misc]  # Keras ships no types
@@ -119,6 +121,7 @@ class ElasticNetwork:
     def batch_norms(self) -> list[BatchNorm]:
         """The batch normalisations that training changes; frozen ones stay as they are."""
         found = {}
+        calls = Counter(call.name for call in graph.calls(self._model))
         for call in graph.calls(self._model):
             layer = call.operation
             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
@@ -129,6 +132,7 @@ class ElasticNetwork:
                     mean=places[id(layer.moving_mean)],
                     variance=places[id(layer.moving_variance)],
                     momentum=float(layer.momentum),
+                    calls=calls[call.name],
                 )
         return list(found.values())
 
@@ -137,21 +141,26 @@ class ElasticNetwork:
         """Places of kernels whose layer sums over the channels of its one input."""
         return list(self._inputs_read())
 
-    def _inputs_read(self) -> dict[Place, Any]:
-        return {
-            (call.name, 0): call.inputs[0]
-            for call in graph.calls(self._model)
-            if isinstance(call.operation, _SUMMING) and getattr(call.operation, "groups", 1) == 1
-        }
+    def _inputs_read(self) -> dict[Place, list[Any]]:
+        """What each of `readers` reads, call by call."""
+        found: dict[Place, list[Any]] = defaultdict(list)
+        for call in graph.calls(self._model):
+            if isinstance(call.operation, _SUMMING) and getattr(call.operation, "groups", 1) == 1:
+                found[call.name, 0].append(call.inputs[0])
+        return found
 
     def read_by(
         self, kernels: Sequence[Place], trainable: Sequence[Any], state: Sequence[Any], x: Any
     ) -> list[Any]:
-        """What each of `kernels`, all of `readers`, reads for a batch `x`; weights as `apply`."""
+        """What each of `kernels`, all of `readers`, reads for a batch `x`; weights as `apply`.
+
+        Of each a matrix [N, channels]: examples and pixels in rows, of all calls.
+        """
         inputs = self._inputs_read()
         inner = keras.Model(self._model.inputs, [inputs[kernel] for kernel in kernels])
         with _ElasticScope(self._pairs(trainable, state)):
-            return [tf.cast(read, tf.float32) for read in inner(x, training=False)]
+            reads = inner(x, training=False)
+        return [tf.concat([_rows(read) for read in calls], axis=0) for calls in reads]
 
     def signature(self, place: Place) -> tf.TensorSpec:
         """Shape and type of the value at `place`, open where a group can shrink it."""
@@ -176,3 +185,8 @@ class ElasticNetwork:
         places = [*self.trainable, *self.state]
         values = [*trainable, *state]
         return [(self._variables[p], v) for p, v in zip(places, values, strict=True)]
+
+
+def _rows(read: Any) -> Any:
+    """`read` [..., channels] as a float32 matrix."""
+    return tf.cast(tf.reshape(read, [-1, tf.shape(read)[-1]]), tf.float32)

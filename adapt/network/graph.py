@@ -13,7 +13,8 @@ from typing import Any
 import keras
 
 __all__ = [
-    "Call", "calls", "channel_slice", "copied", "gives_logits", "is_slice", "last_operation",
+    "Call", "calls", "channel_slice", "copied", "gives_logits", "is_slice", "last_activation",
+    "last_operation",
     "new_inputs", "variables",
 ]  # fmt: skip
 
@@ -102,9 +103,34 @@ def last_operation(model: keras.Model) -> Any:
 
 def gives_logits(model: keras.Model) -> bool:
     """Whether the outputs are scores to be put through a softmax, not probabilities."""
-    last = last_operation(model)
-    activation = getattr(getattr(last, "activation", None), "__name__", "")
-    return type(last).__name__ != "Softmax" and activation != "softmax"
+    return last_activation(model) != "softmax"
+
+
+def last_activation(model: keras.Model) -> str:
+    """The name of the activation that makes the one output; linear where it is of another layer."""
+    tensor = model.outputs[0]
+    while True:
+        operation, index, _ = tensor._keras_history
+        kind = type(operation).__name__
+        name = getattr(getattr(operation, "activation", None), "__name__", "linear")
+        if kind in _ACTIVATIONS or name != "linear":
+            return _ACTIVATIONS.get(kind, name)
+        if kind not in _UNCHANGING:
+            return "linear"
+        # Of a shared layer, the call that made this tensor.
+        (tensor,) = operation._inbound_nodes[index].input_tensors
+
+
+# Layers and functions that are an activation, and layers that leave the numbers as they are.
+_ACTIVATIONS = {
+    "Softmax": "softmax",
+    "Sigmoid": "sigmoid",
+    "HardSigmoid": "hard_sigmoid",
+    "Tanh": "tanh",
+    "HardTanh": "hard_tanh",
+    "Softsign": "softsign",
+}
+_UNCHANGING = {"Activation", "Dropout", "Flatten", "Identity", "Reshape"}
 
 
 def new_inputs(model: keras.Model) -> Any:

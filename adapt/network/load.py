@@ -14,7 +14,7 @@ import numpy as np
 from adapt.errors import InputError
 from adapt.network import shrink
 from adapt.network.export import Samples, to_tflite
-from adapt.network.graph import gives_logits, new_inputs
+from adapt.network.graph import gives_logits, last_activation, new_inputs
 from adapt.network.groups import ChannelGroups, find_groups
 from adapt.network.kernels import KernelTemplate
 from adapt.network.nested import core, flat
@@ -202,6 +202,10 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
+# Neither probabilities that add up to one nor numbers a softmax makes such of.
+_NOT_OF_CLASSES = ("sigmoid", "hard_sigmoid", "sparse_sigmoid", "tanh", "hard_tanh", "softsign")
+
+
 def _functional(model: Any, path: Path) -> keras.Model:
     functional = core(model)
     if functional is None and isinstance(model, keras.Sequential):
@@ -234,6 +238,11 @@ def _functional(model: Any, path: Path) -> keras.Model:
     # The name is the file's: one that Keras gives would count the models made before.
     plain = flat(functional)
     plain.name = model.name
+    if (activation := last_activation(plain)) in _NOT_OF_CLASSES:
+        raise InputError(
+            f"the output of {path} goes through {activation}: it tells each class for itself",
+            "Networks with a softmax or nothing at the end, one class of several, can be adapted.",
+        )
     return plain if network_input.shape[0] is None else _open_batch(plain)
 
 

@@ -14,6 +14,7 @@ from adapt.refresh.networks import (
     NetworkLatency,
     measure_network,
     measure_networks,
+    side_by_side,
 )
 from adapt.refresh.nightly import Night, PlatformNight, refresh_tables
 from adapt.refresh.queue import MAX_ATTEMPTS, MAX_BATCH_KERNELS, Refreshed
@@ -42,4 +43,5 @@ __all__ = [
     "measure_network",
     "measure_networks",
     "refresh_tables",
+    "side_by_side",
 ]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from adapt.cost.cold import BEYOND_FACT, BEYOND_VECTOR_FACT, CACHE_FACT, L3_FACT, L3_PS_FACT
 from adapt.cost.table import table_errors
 from adapt.errors import DeviceError
-from adapt.fleet.device import Device, MeasureOptions, ModelFile
+from adapt.fleet.client import split
+from adapt.fleet.device import Device, MeasureOptions, ModelFile, Outcome
 from adapt.refresh.queue import MAX_ATTEMPTS
 from adapt.refresh.session import Session
 from adapt.tflite.copies import write_copies
@@ -59,9 +60,12 @@ _NEIGHBOURS = 3
 SWEEPS = 2
 
 # Beyond the last cache: pieces of 1 MiB, up to more than phones and boards have; a server's may be
-# larger. One batch of them fits into what an agent takes.
+# larger.
 _OUTER_INPUTS, _OUTER_OUTPUTS = 1024, 256
 _OUTER_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 44)
+
+# Models of so many bytes go together: host and agent each hold a message several times over.
+_MESSAGE_BYTES = 64 << 20
 
 # All cores share the memory behind the caches, so times there are less steady.
 _OUTER_ERROR = 0.03
@@ -200,17 +204,20 @@ def sweep(session: Session, kernel: Kernel, counts: Sequence[int]) -> Sweep:
     the sizes give a steady time.
     """
     files = _files(session, kernel, counts)
+    limits = session.description.limits
+    limits = replace(limits, max_batch_bytes=min(limits.max_batch_bytes, _MESSAGE_BYTES))
     enough = max(1, min(_MIN_SIZES, len(files) // 2))
     points: dict[float, float] = {}
     batches: list[int] = []
     for number in range(SWEEPS + MAX_ATTEMPTS - 1):
         if number >= SWEEPS and len(points) >= max(enough, len(files) // 2):
             break
-        batch = session.measure(list(files.values()))
-        batches.append(session.record(batch).batch)
-        verdicts = {
-            count: session.verdict(batch.outcomes[file.id]) for count, file in files.items()
-        }
+        outcomes: dict[str, Outcome] = {}
+        for part in split(list(files.values()), limits):
+            batch = session.measure(part)
+            batches.append(session.record(batch).batch)
+            outcomes |= batch.outcomes
+        verdicts = {count: session.verdict(outcomes[file.id]) for count, file in files.items()}
         accepted = {c: v for c, v in verdicts.items() if isinstance(v, Accepted)}
         for size, rate in _points(kernel, accepted).items():
             points[size] = min(rate, points.get(size, rate))

@@ -34,6 +34,7 @@ class _Curve:
     finals: list[tuple[NetworkResult, _Point]]
     family: list[_Point]
     proposals: list[_Point]
+    baselines: dict[str, list[_Point]]
 
     @classmethod
     def of(cls, result: JobResult) -> _Curve:
@@ -55,13 +56,18 @@ class _Curve:
                 for p in i.proposals
                 if not p.chosen
             ),
+            {
+                name: _known((cost_value(p.cost, resource), p.accuracy) for p in points)
+                for name, points in result.curves.items()
+            },
         )
 
     @property
     def kept(self) -> list[_Point]:
         """What the axes have to show."""
         holdouts = _known((x, network.holdout_accuracy) for network, (x, _) in self.finals)
-        return [point for _, point in self.finals] + holdouts + self.family
+        baselines = [point for points in self.baselines.values() for point in points]
+        return [point for _, point in self.finals] + holdouts + self.family + baselines
 
     @property
     def floor(self) -> float:
@@ -93,7 +99,8 @@ def accuracy_plot(
     figure, axes = new_axes()
     factor, axis_label = _axis(curve.resource, max(x for x, _ in curve.kept))
     _draw_search(axes, curve, factor)
-    _draw_limits(axes, result.limits.get(curve.resource), allowed.get(curve.resource), factor)
+    searched, final = result.limits.get(curve.resource), allowed.get(curve.resource)
+    _draw_limits(axes, searched, final, _evidence(curve.resource, result), factor)
     baselines = iter(_BASELINE_MARKERS * len(curve.finals))
     for network, (x, y) in curve.finals:
         marker, colour = _looks(network.name, baselines)
@@ -121,17 +128,28 @@ def _draw_search(axes: Any, curve: _Curve, factor: float) -> None:
             x = [x / factor for x, _ in points]
             y = [y * 100 for _, y in points]
             axes.plot(x, y, style, color=light(colour), markersize=4.5, linewidth=1.2, label=text)
+    markers = iter(_BASELINE_MARKERS * len(curve.baselines))
+    for name, points in curve.baselines.items():
+        if points:
+            x = [x / factor for x, _ in points]
+            y = [y * 100 for _, y in points]
+            style, text = f"{next(markers)}:", f"{label(name)} (hold-out)"
+            looks = {"color": light("baseline"), "markersize": 4.5, "linewidth": 1.2}
+            axes.plot(x, y, style, label=text, **looks)
 
 
-def _draw_limits(axes: Any, searched: float | None, final: float | None, factor: float) -> None:
+def _draw_limits(
+    axes: Any, searched: float | None, final: float | None, told: str, factor: float
+) -> None:
     """The limit of the search and that of the final networks, as one line where they are close.
 
-    Half of the predicted latency is not quite half of the measured one.
+    Half of the predicted latency is not quite half of the measured one; `told` says how the final
+    networks' is known.
     """
     apart = (share := ratio(final, searched)) is not None and abs(share - 1) > _SAME_LIMIT
     limits: list[tuple[str, float | None, str]] = [("budget", searched, "--")]
     if apart:
-        limits = [("budget of search", searched, ":"), ("budget, measured", final, "--")]
+        limits = [("budget of search", searched, ":"), (f"budget, {told}", final, "--")]
     for text, value, style in limits:
         if (limit := known(value)) is not None:
             axes.axvline(limit / factor, color=light("limit"), linestyle=style, label=text)
@@ -169,11 +187,18 @@ def _spoken(curve: _Curve) -> str:
     return "; ".join(texts)
 
 
+def _evidence(resource: str, result: JobResult) -> str:
+    """What tells the costs of finished networks, as a participle."""
+    if resource in result.timed:
+        return "measured"
+    if resource in result.told_by:
+        return "modelled"
+    return "predicted" if base(resource) in ("latency", "energy") else "counted"
+
+
 def _caption(curve: _Curve, result: JobResult) -> str:
     what = resource_label(curve.resource)
-    measured = curve.resource in result.timed
-    told = "modelled" if curve.resource in result.told_by else "counted"
-    how = f"as {'measured' if measured else told}"
+    how = f"as {_evidence(curve.resource, result)}"
     text = (
         f"Large marks: the finished networks on the test split, {what} {how};"
         " hollow, the same on the hold-out split."
@@ -183,6 +208,8 @@ def _caption(curve: _Curve, result: JobResult) -> str:
             " Line: the network of each iteration on the hold-out split after its short"
             f" fine-tune, {what} as predicted."
         )
+    if any(curve.baselines.values()):
+        text += " Dotted: the baseline at the cost of an iteration, after as many steps."
     hidden = sum(y < curve.floor for _, y in curve.proposals)
     if hidden:
         text += f" Proposals below the plot: {hidden}."

@@ -85,7 +85,7 @@ def _device_facts(request: JobRequest, result: JobResult) -> list[tuple[str, str
         if device.name != EYERISS:
             facts.append(("Device", f"{device.name}; {device.runtime}"))
         facts.append((f"Platform{of}", result.platforms[device.label]))
-    if result.timed:
+    if any(device.name != EYERISS for device in request.devices):
         facts.append(
             ("Kernels measured", f"{count(result.kernels_measured)} that the table lacked")
         )

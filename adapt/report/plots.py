@@ -31,7 +31,7 @@ _SERIES = ("adapted", "third", "baseline", "muted", "ink")
 
 _PHASES = {
     "reading": "reading model and data",
-    "measuring": "measuring kernels",
+    "measuring": "measuring on the device",
     "search": "search",
     "finish": "long fine-tune",
     "results": "results",
@@ -142,9 +142,12 @@ def _widths(result: JobResult, name: str) -> Plot | None:
 def _time(result: JobResult, name: str) -> Plot | None:
     """Seconds by phase."""
     total = sum(s for s in result.seconds.values() if known(s) is not None)
+    together: dict[str, float] = {}
+    for phase, seconds in result.seconds.items():
+        together[_phase(phase)] = together.get(_phase(phase), 0.0) + seconds
     spans = [
-        (_phase(phase), seconds)
-        for phase, seconds in result.seconds.items()
+        (phase, seconds)
+        for phase, seconds in together.items()
         if (share := ratio(seconds, total)) is not None and share >= _LEAST_SHARE
     ]
     if not spans:
@@ -173,7 +176,13 @@ def _time(result: JobResult, name: str) -> Plot | None:
 
 
 def _phase(name: str) -> str:
-    """A phase in words; that of a baseline's track starts with the baseline's name."""
+    """A phase in words; that of a baseline's track starts with the baseline's name.
+
+    A point of its curve has a number behind that.
+    """
     track, _, phase = name.rpartition(" ")
     words = _PHASES.get(phase, label(phase))
+    baseline, _, number = track.rpartition("-")
+    if number.isdecimal():
+        return f"{label(baseline)}: its curve"
     return f"{label(track)}: {words}" if track else words

@@ -20,6 +20,7 @@ from adapt.report.tables import (
     final_value,
     heading,
     iteration_table,
+    latencies,
     network_table,
     proposal_table,
 )
@@ -149,10 +150,18 @@ def _lead(request: JobRequest, result: JobResult) -> str:
         needs = f"{', '.join(others)} and {last}" if others else last
         where = "On the devices" if others else "On the device"
         text = f"{where}, the adapted network takes {needs}."
+    elif untimed := _untimed(result):
+        needs = " and ".join(f"{_need(result, name)}{_on(name)}" for name in untimed)
+        text = f"By the times of its kernels, the adapted network takes {needs}."
     else:
         needs = " and ".join(_need(result, resource) for resource in result.told_by)
         text = f"Nothing was measured: on {result.platform}, the adapted network takes {needs}."
     return f"{text} {_accuracy_sentence(request, result)}"
+
+
+def _untimed(result: JobResult) -> list[str]:
+    """Latencies on devices that whole networks were too large for."""
+    return [name for name in latencies(result) if name not in {*result.timed, *result.told_by}]
 
 
 def _need(result: JobResult, resource: str) -> str:
@@ -209,6 +218,7 @@ def _cards(result: JobResult) -> list[Card]:
     original, adapted = result.network("original"), result.network("adapted")
     accuracies = original.test_accuracy, adapted.test_accuracy
     heads = {name: f"{heading(name)}, measured" for name in result.timed}
+    heads |= {name: f"{heading(name)}, predicted" for name in _untimed(result)}
     heads |= {name: f"{heading(name)}, modelled" for name in result.told_by}
     cards = []
     for resource, text in heads.items():

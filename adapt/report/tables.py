@@ -135,7 +135,7 @@ def network_table(result: JobResult) -> Table:
     return Table(
         "The networks, timed side by side on the device" + ("s" if len(result.timed) > 1 else "")
         if result.timed
-        else "The networks side by side; nothing was measured",
+        else "The networks side by side; they were not timed as a whole",
         ["Network", *names],
         rows,
         marked=names.index("adapted") + 1,
@@ -253,7 +253,7 @@ def iteration_table(result: JobResult) -> Table | None:
     rows = []
     for iteration in result.history:
         cells = [_changes(iteration, before)]
-        cells += [_cost_cell(iteration.cost, resource, result) for resource in resources]
+        cells += [_cost_cell(iteration, resource, result) for resource in resources]
         if several:
             cells.append(Cell(resource_label(iteration.binding) if iteration.binding else UNKNOWN))
         cells.append(Cell(percent(iteration.accuracy, 2)))
@@ -279,9 +279,12 @@ def _changes(iteration: Iteration, before: Mapping[str, int]) -> Cell:
     return Cell("; ".join(changed[:_CHANGES_SHOWN]), note)
 
 
-def _cost_cell(record: CostRecord, resource: str, result: JobResult) -> Cell:
-    """What is needed of `resource`, as a share of the original, and how that came to be known."""
-    cost = cost_of(record)
+def _cost_cell(iteration: Iteration, resource: str, result: JobResult) -> Cell:
+    """What is needed of `resource`, as a share of the original, and how that came to be known.
+
+    Where the network was measured as a whole, also by how much that is more.
+    """
+    cost = cost_of(iteration.cost)
     if resource not in cost:
         return Cell(UNKNOWN)
     parts = cost[resource]
@@ -293,6 +296,10 @@ def _cost_cell(record: CostRecord, resource: str, result: JobResult) -> Cell:
         if (part := ratio(value, parts.value)) is not None and value > 0
     ]
     notes += [", ".join(origins)] if origins else []
+    whole = cost_value(iteration.measured or {}, resource)
+    more = ratio(whole, parts.value)
+    if resource in result.timed and more is not None:
+        notes.append(f"{change(more - 1)} measured as a whole")
     return Cell(micro(amount(resource, parts.value)), "\n".join(notes))
 
 

@@ -36,7 +36,7 @@ def summary(request: JobRequest, result: JobResult, folder: Path) -> str:
 
 
 def _rows(result: JobResult) -> list[tuple[str, ...]]:
-    head = _MEASURED if result.timed else _MODELLED
+    head = _MODELLED if "latency" in result.told_by else _MEASURED
     return [(*head, *_precise(result)), *(_row(network, result) for network in result.networks)]
 
 
@@ -58,10 +58,11 @@ def _rows_by_device(result: JobResult) -> list[tuple[str, ...]]:
 
 def _row(network: NetworkResult, result: JobResult) -> tuple[str, ...]:
     latency, shared = _needs(network, result, "latency"), _counts(network, result)
-    if result.timed:
-        predicted = amount("latency", cost_value(network.cost, "latency"))
-        return (network.name, *latency, predicted, *shared)
-    return (network.name, *latency, *_needs(network, result, "energy"), *shared)
+    if "latency" in result.told_by:
+        return (network.name, *latency, *_needs(network, result, "energy"), *shared)
+    known = latency if result.timed else (UNKNOWN, UNKNOWN)
+    predicted = amount("latency", cost_value(network.cost, "latency"))
+    return (network.name, *known, predicted, *shared)
 
 
 def _counts(network: NetworkResult, result: JobResult) -> tuple[str, ...]:

@@ -38,8 +38,8 @@ class Evidence(StrEnum):
 class LimitCheck:
     """One limit against what the adapted network needs, both in the resource's unit.
 
-    A relative limit on latency is one of the original's *measured* latency, where the two were
-    measured side by side. `spread` is that of `value` / `allowed`, as a share of it.
+    A relative limit is one of what the original needs by the same evidence, of the same minutes.
+    `spread` is that of `value` / `allowed`, as a share of it.
     """
 
     limit: Limit
@@ -108,11 +108,15 @@ def _check_latency(limit: Limit, original: Measured, adapted: Measured) -> Limit
 
 def _check(limit: Limit, result: JobResult) -> LimitCheck:
     parts = result.network("adapted").cost.get(limit.name)
+    whole = result.network("original").cost.get(limit.name)
+    allowed = result.limits.get(limit.name)
     if parts is None and result.history:
         parts = result.history[-1].cost.get(limit.name)
+    elif limit.relative and whole is not None:
+        allowed = limit.value * math.fsum(whole.values())
     return LimitCheck(
         limit,
-        known(result.limits.get(limit.name)),
+        known(allowed),
         None if parts is None else known(math.fsum(parts.values())),
         _EVIDENCE.get(frozenset(map(Origin, parts or ())), Evidence.PREDICTED),
     )

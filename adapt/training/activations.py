@@ -104,8 +104,7 @@ class Activations:
             self.traces["activations"] += 1
             found = []
             reads = net.read_by(kernels, values[:count], values[count:], x)
-            for read, is_wide in zip(reads, wide, strict=True):
-                rows = tf.reshape(read, [-1, tf.shape(read)[-1]])
+            for rows, is_wide in zip(reads, wide, strict=True):
                 mean = tf.reduce_mean(rows, axis=0)
                 # In float32, the mean's square would drown what varies little around it.
                 rows -= mean

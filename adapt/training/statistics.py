@@ -1,8 +1,7 @@
 """Moving statistics of batch normalisations, found anew on a few hundred examples.
 
 A network that has lost filters has other activations than its statistics say, and is judged far
-too badly by them. Found anew, they cost a few forward passes, and the loss then tells as much of
-what fine-tuning would make of the network as 30 steps of it (docs/search.md).
+too badly by them. Found anew, they cost a few forward passes.
 """
 
 from __future__ import annotations
@@ -48,7 +47,8 @@ class Statistics:
         values = [tf.constant(weights[p]) for p in net.trainable]
         state = {p: weights[p] for p in net.state}
         for norm in self._norms:
-            # From zero, one step leaves the batch's own statistics times what it lets in.
+            # From zero, one step leaves the batch's own statistics times what it lets in; of a
+            # layer with several calls, what all let in of what they would settle at.
             state[norm.mean] = np.zeros_like(state[norm.mean])
             state[norm.variance] = np.zeros_like(state[norm.variance])
         start = [tf.constant(v) for v in state.values()]
@@ -61,7 +61,7 @@ class Statistics:
         x = tf.constant(self._data.prepared(inputs))
         found = iter([value.numpy() for value in self._run(values, start, x)])
         statistics = [
-            (norm, *(next(found) / np.float32(1.0 - norm.momentum) for _ in range(2)))
+            (norm, *(next(found) / np.float32(1.0 - norm.momentum**norm.calls) for _ in range(2)))
             for norm in self._norms
         ]
         return len(inputs) / len(self._split), statistics

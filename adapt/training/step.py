@@ -132,9 +132,13 @@ class TrainStep:
     ) -> tuple[list[Any], list[Any]]:
         """`_of_examples` of this replica's examples, averaged over all replicas by their number."""
         context = tf.distribute.get_replica_context()
-        mine = slice(context.replica_id_in_sync_group, None, self.replicas)
+        replica, count = context.replica_id_in_sync_group, tf.shape(y)[0]
+        # One that has no example looks at the last, which then counts for nothing: the statistics
+        # of none are no numbers.
+        mine = slice(tf.minimum(replica, count - 1), None, self.replicas)
         found = self._of_examples(weights, state, x[mine], y[mine], taught[mine])
-        share = tf.cast(tf.shape(y[mine])[0], tf.float32) / tf.cast(tf.shape(y)[0], tf.float32)
+        examples = tf.where(replica < count, tf.shape(y[mine])[0], 0)
+        share = tf.cast(examples, tf.float32) / tf.cast(count, tf.float32)
 
         def summed(values: list[Any]) -> list[Any]:
             parts = [v * tf.cast(share, v.dtype) for v in values if v.dtype.is_floating]

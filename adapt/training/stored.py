@@ -40,7 +40,10 @@ class _Description(BaseModel):
 
 
 def store(data: Data, folder: Path) -> None:
-    """Write `data` to `folder`, but for inputs that are in files already."""
+    """Write `data` to `folder`, but for inputs that are in files already.
+
+    Workers may have another working directory: the paths are absolute.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     inputs = {}
     for name in _SPLITS:
@@ -54,7 +57,7 @@ def store(data: Data, folder: Path) -> None:
                 for part in in_parts(rows):
                     file.write(np.ascontiguousarray(part).data)
         np.savez(folder / f"{name}.npz", index=index, labels=split.labels)
-        inputs[name] = _Inputs(file=str(path), dtype=str(rows.dtype), row=rows.shape[1:])
+        inputs[name] = _Inputs(file=str(path.absolute()), dtype=str(rows.dtype), row=rows.shape[1:])
     described = _Description(
         inputs=inputs,
         classes=data.classes,

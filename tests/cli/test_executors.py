@@ -88,6 +88,7 @@ def test_stopped_by_the_user(bare_adapt: Adapt) -> None:
     assert "Traceback" not in finished.err
     _, alive = psutil.wait_procs(left, timeout=LEFT_S)
     assert not alive
+    assert not list(bare_adapt.jobs.glob("*/data"))
 
 
 def workers(running: Any) -> list[psutil.Process]:

@@ -113,14 +113,14 @@ def settled(table: Path) -> Path:
 
 
 def kill_at(running: Running, job: Path, moment: Moment) -> bool:
-    """kill -9 `running` at `moment`; False where it ended before."""
+    """kill -9 `running` at `moment`; False where its result was there before."""
     entry = job / "journal" / f"{moment.entry:04d}.json"
     running.until(lambda: entry.exists() and f"job {job}" in running.err)
     time.sleep(moment.delay_s)
     if running.process.poll() is not None:
         return False
     running.kill()
-    return True
+    return result(job) is None
 
 
 def kill_and_compare(adapt: Adapt, whole: Uninterrupted, moments: list[Moment]) -> None:
@@ -132,7 +132,6 @@ def kill_and_compare(adapt: Adapt, whole: Uninterrupted, moments: list[Moment]) 
     for moment in moments:
         if kill_at(adapt.start(*command), job, moment):
             killed.append(moment)
-            assert result(job) is None
         command = ["resume", job]
     print(f"seed {SEED}; killed at {killed} of {moments}")
     assert killed

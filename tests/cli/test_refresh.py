@@ -35,8 +35,9 @@ SEED = int(os.environ.get("ADAPT_SEED", "0")) or int.from_bytes(os.urandom(4))
 # Two batches.
 KERNELS = [
     make_kernel("LOGISTIC", [Tensor("float32", (1, n))], [Tensor("float32", (1, n))])
-    for n in range(3000, 3070)
+    for n in range(60_000, 60_128)
 ]
+ALL = len(KERNELS)
 _WITHOUT_TENSORFLOW = """
 import sys
 from adapt.cli import main
@@ -118,15 +119,19 @@ def test_killed_and_run_again(home: Path, platform: Platform) -> None:
     _, alive = psutil.wait_procs(children, timeout=15)
     assert not alive
     done = own(home, platform)
-    assert 0 < len(done) < len(KERNELS)
+    assert 0 < len(done) < ALL
     with Store(home / "tables.db") as store:
         assert verify(store) == []
     again = start("--json")
     out, err = again.communicate(timeout=DEADLINE_S)
     assert again.returncode == 0, err
     said = platform_of(json.loads(out))
-    assert said["measured"]["stale"] == len(KERNELS) - len(done)
-    assert (said["left"], said["fresh"], said["entries"]) == (0, True, len(KERNELS))
+    rest = ALL - len(done)
+    if said["drifts"]:  # This machine may really have become slower or faster between the two.
+        assert said["measured"]["drifted"] >= rest
+    else:
+        assert said["measured"]["stale"] == rest
+    assert (said["left"], said["fresh"], said["entries"]) == (0, True, ALL)
     assert set(own(home, platform)) == set(KERNELS)
 
 
@@ -157,16 +162,18 @@ def test_killed_again_and_again(home: Path, platform: Platform) -> None:
 def test_what_is_left_has_an_exit_code_and_a_summary_line(home: Path) -> None:
     result = run("--time-limit", "0s", code=STALE)
     *_, last = result.stdout.splitlines()
-    assert last.startswith("refresh of local: NOT FRESH; 0 of 1 platform(s) drifted, 0 of 70")
-    assert "70 left out of date" in last
-    assert "not fresh: 70 entries left out of date\n" in result.stderr
+    assert last.startswith(f"refresh of local: NOT FRESH; 0 of 1 platform(s) drifted, 0 of {ALL}")
+    assert f"{ALL} left out of date" in last
+    assert f"not fresh: {ALL} entries left out of date\n" in result.stderr
     said = json.loads(run("--time-limit", "0s", "--json", code=STALE).stdout)
-    assert (said["fresh"], platform_of(said)["left"]) == (False, 70)
+    assert (said["fresh"], platform_of(said)["left"]) == (False, ALL)
 
 
 def test_a_fresh_table_needs_no_measurement(home: Path) -> None:
     result = run("--max-age", "3650d")
-    assert "refresh of local: fresh; 0 of 1 platform(s) drifted, 0 of 70 entries" in result.stdout
+    assert (
+        f"refresh of local: fresh; 0 of 1 platform(s) drifted, 0 of {ALL} entries" in result.stdout
+    )
     assert result.stderr == ""
 
 

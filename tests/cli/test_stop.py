@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 DEVICE, INPUT, BUSY, INTERRUPTED = 4, 5, 75, 130
 # Without a search, so that the journal is soon at the fine-tune: 100 steps an entry.
 UNIFORM = ("--method", "uniform", "--budget", "macs=50%")
-# Python has started by then, and TensorFlow is not imported yet.
-AMID_IMPORT_S = 1.5
 
 
 def failed(finished: Finished, code: int, *mentions: str) -> None:
@@ -89,7 +86,8 @@ def test_stop_and_go_on(adapt: Adapt) -> None:
 
 def test_ctrl_c_before_there_is_a_job(bare_adapt: Adapt) -> None:
     running = bare_adapt.start("run", *bare_adapt.DEMO, *UNIFORM)
-    time.sleep(AMID_IMPORT_S)
+    maps = Path(f"/proc/{running.process.pid}/maps")
+    running.until(lambda: "/tensorflow/" in maps.read_text())  # It is being imported.
     failed(stop(running, signal.SIGINT), INTERRUPTED, "stopped")
 
 

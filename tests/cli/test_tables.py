@@ -333,7 +333,9 @@ def test_a_conflict_keeps_both_with_their_source(shell: Shell, tmp_path: Path) -
     csv.write_text(text.replace(f",{mine['latency_us']!r},", ",123.5,"))
     assert shell.json("tables", "import", csv) == {"added": 1, "known": 0, "beside_own": 1}
     (platform,) = shell.json("tables", "show", LOGISTIC.key)["platforms"]
-    assert [(o["fate"], o["detail"], o["answers"]) for o in platform["history"]] in (
+    # On a busy machine an attempt may be rejected before one is accepted.
+    told = [each for each in platform["history"] if each["fate"] != "rejected"]
+    assert [(o["fate"], o["detail"], o["answers"]) for o in told] in (
         [("accepted", "", True), ("imported", "alice", False)],
         [("imported", "alice", False), ("accepted", "", True)],
     )

@@ -112,6 +112,14 @@ def test_within_a_budget(bare_adapt: Adapt) -> None:
     # The width multiplier gets no more of what was to be least.
     assert uniform["cost"]["macs"]["exact"] <= adapted["cost"]["macs"]["exact"]
     assert {"params", "macs"} >= {point["binding"] for point in found["history"][1:]}
+    costs = {point["steps"]: point["cost"] for point in found["history"][1:]}
+    curve = found["curves"]["uniform"]
+    assert 1 <= len(curve) <= 4
+    for point in curve:  # As many steps as an iteration, and no more of what it needs.
+        for resource in ("params", "macs"):
+            most = costs[point["steps"]][resource]["exact"]
+            assert 0.5 * most <= point["cost"][resource]["exact"] <= most
+        assert 0.1 < point["accuracy"] <= 1.0
 
 
 def test_an_accuracy_that_nothing_narrower_keeps(bare_adapt: Adapt) -> None:

@@ -26,9 +26,15 @@ MANY = LONG | {"max_windows": 8}
 
 
 @pytest.fixture
+def own_agent(start_agent: Callable[..., Any]) -> Any:
+    """An agent of which a test may count the workers."""
+    return start_agent()
+
+
+@pytest.fixture
 def hasty(start_agent: Callable[..., Any]) -> Any:
-    """An agent that takes two seconds of silence for a hang."""
-    return start_agent("--hang-seconds", "2")
+    """An agent that takes five seconds of silence for a hang."""
+    return start_agent("--hang-seconds", "5")
 
 
 @pytest.mark.parametrize(
@@ -72,11 +78,11 @@ def finish(agent: Any, request: agent_pb2.MeasureRequest) -> tuple[dict[str, Any
 
 
 def test_one_death_costs_a_second_try_and_nothing_else(
-    hasty: Any, make_request: Make, small_model: bytes
+    own_agent: Any, make_request: Make, small_model: bytes
 ) -> None:
     request = make_request({f"m{i}": small_model for i in range(4)}, **LONG)
-    thread = strike(hasty, signal.SIGKILL, 1)
-    results, workers = finish(hasty, request)
+    thread = strike(own_agent, signal.SIGKILL, 1)
+    results, workers = finish(own_agent, request)
     thread.join()
     assert {r.status for r in results.values()} <= set(MEASURED_OR_NOT)
     assert all(r.nodes == 13 for r in results.values())
@@ -84,12 +90,12 @@ def test_one_death_costs_a_second_try_and_nothing_else(
 
 
 def test_the_windows_of_a_dead_worker_are_kept(
-    hasty: Any, make_request: Make, small_model: bytes
+    own_agent: Any, make_request: Make, small_model: bytes
 ) -> None:
     request = make_request({f"m{i}": small_model for i in range(3)}, **LONG)
     # In the second round: each model has one window by then.
-    thread = strike(hasty, signal.SIGKILL, 1, after=1.4)
-    results, _ = finish(hasty, request)
+    thread = strike(own_agent, signal.SIGKILL, 1, after=1.4)
+    results, _ = finish(own_agent, request)
     thread.join()
     assert [len(r.windows) for r in results.values()] == [2, 2, 2]
     starts = sorted(w.start_ms for r in results.values() for w in r.windows)
@@ -98,10 +104,10 @@ def test_the_windows_of_a_dead_worker_are_kept(
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 def test_two_deaths_are_a_crash(
-    hasty: Any, make_request: Make, small_model: bytes, number: signal.Signals
+    own_agent: Any, make_request: Make, small_model: bytes, number: signal.Signals
 ) -> None:
-    thread = strike(hasty, number, 2)
-    results, workers = finish(hasty, make_request({"bad": small_model}, **MANY))
+    thread = strike(own_agent, number, 2)
+    results, workers = finish(own_agent, make_request({"bad": small_model}, **MANY))
     thread.join()
     assert results["bad"].status == agent_pb2.STATUS_CRASHED
     assert results["bad"].signal == number
@@ -132,7 +138,7 @@ def test_a_hang_does_not_stop_the_others(
 def test_a_hang_that_shows_after_the_time_limit_gets_its_second_try(
     hasty: Any, make_request: Make, small_model: bytes
 ) -> None:
-    options = LONG | {"time_limit_ms": 1_500, "window_us": 1_000_000}
+    options = LONG | {"time_limit_ms": 4_000, "window_us": 1_000_000}
     request = make_request({"a": small_model}, **options)
     thread = strike(hasty, signal.SIGSTOP, 1)
     results, workers = finish(hasty, request)

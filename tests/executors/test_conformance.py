@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,8 @@ from adapt.training.data import Data
 from adapt.training.finetune import Trainer
 
 WORKERS = 2
+# A worker takes some seconds to be there.
+STARTED_S = 60
 RAY = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install '.[ray]'"
 )
@@ -127,7 +130,10 @@ def lethal(begin: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     def begun(errand: Any) -> Any:
         again = begin(errand)
-        for process in workers_of(name):
+        deadline = time.monotonic() + STARTED_S
+        while not (found := workers_of(name)) and time.monotonic() < deadline:
+            time.sleep(0.01)  # An actor starts while the program goes on.
+        for process in found:
             os.kill(process.pid, signal.SIGKILL)
         return again
 

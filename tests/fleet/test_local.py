@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -16,8 +17,9 @@ import pytest
 
 from adapt.errors import Busy, DeviceError
 from adapt.fleet.client import AgentClient
-from adapt.fleet.device import MeasureOptions, ModelFile, Progress, Status
+from adapt.fleet.device import Batch, MeasureOptions, ModelFile, Progress, Status
 from adapt.fleet.local import LocalDevice
+from tests.fleet.adb.lab import until
 
 QUICK = MeasureOptions(target_relative_error=0.05, window_us=2_000, time_limit_ms=20_000)
 # Never settles within the few seconds that a test needs.
@@ -149,13 +151,15 @@ def test_somebody_else_is_measuring(
         local.measure([ModelFile("a", small_model)], SLOW, once(intrude))
     assert len(refusals) == 1
     # The interrupted batch has been cancelled; its worker is ended in a moment.
-    for _ in range(100):
-        try:
-            batch = other.measure([ModelFile("b", small_model)], QUICK)
-            break
-        except Busy:
-            time.sleep(0.05)
-    assert batch.outcomes["b"].windows
+    batches: list[Batch] = []
+
+    def free() -> bool:
+        with contextlib.suppress(Busy):
+            batches.append(other.measure([ModelFile("b", small_model)], QUICK))
+        return bool(batches)
+
+    until(free, 30.0)
+    assert batches[0].outcomes["b"].windows
 
 
 def test_a_wrong_token(second_host: Any) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
 from pathlib import Path
 
+import pytest
+
+from adapt.fleet.local import LocalDevice
 from adapt.job.account import Ledger
 from adapt.job.devices import open_devices
 from adapt.job.folder import JobFolder
 from adapt.job.request import JobRequest
-from adapt.job.result import Measured
 from adapt.job.wholes import VersionFiles, WholeNetworks
 from adapt.job.yardstick import OnEyeriss
 from adapt.network.load import Network
+from adapt.refresh import measure_networks
+from lookup_tables import Store
 
 CLEARLY_LESS = 0.8
 
@@ -36,6 +40,10 @@ def test_measured_once_and_known_for_good(
 ) -> None:
     quarter = {name: max(2, width // 4) for name, width in digits_network.widths.items()}
     folder = JobFolder.create(tmp_path / "job", request_made)
+    files = VersionFiles(digits_network)
+    # As of a job that was killed amid measuring.
+    with LocalDevice() as device, Store(tmp_path / "tables.db") as store:
+        measure_networks(store, device, [files[{}], files[quarter]], repeats=1)
     with open_devices(
         folder,
         home=tmp_path,
@@ -44,7 +52,7 @@ def test_measured_once_and_known_for_good(
         ledger=Ledger(),
     ) as devices:
         yardstick = devices.yardsticks["local"]
-        wholes = WholeNetworks(yardstick, VersionFiles(digits_network), relative=True)
+        wholes = WholeNetworks(yardstick, files, relative=True)
         assert wholes.fit
         assert wholes.latency(quarter) is None
         wholes.measure([quarter])
@@ -64,27 +72,21 @@ def test_a_model_measures_nothing(digits_network: Network) -> None:
     assert wholes.latency({}) is None
 
 
-class Crowded(OnEyeriss):
-    """Takes `room` bytes at a time, and notes what it was given."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__()
-        self.room = room
-        self.batches: list[list[int]] = []
-
-    def whole(self, contents: Sequence[bytes]) -> list[Measured | None]:
-        self.batches.append([len(content) for content in contents])
-        return super().whole(contents)
-
-
-def test_files_go_as_many_at_a_time_as_fit(digits_network: Network) -> None:
+def test_few_files_are_kept(digits_network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     group, width = next(iter(digits_network.widths.items()))
-    versions = [{group: width - number} for number in (1, 2, 3)]
     files = VersionFiles(digits_network)
-    alone = Crowded(1 << 30)
-    WholeNetworks(alone, files, relative=True).measure(versions)
-    ((original, *others),) = alone.batches
-    crowded = Crowded(original + others[0] + others[1])
-    WholeNetworks(crowded, files, relative=True).measure(versions)
-    assert crowded.batches == [[original, *others[:2]], [original, others[2]]]
-    assert not WholeNetworks(Crowded(original), files, relative=True).fit
+    monkeypatch.setattr("adapt.job.wholes._KEPT_BYTES", 3 * len(files[{}]))
+    versions = [{group: width - number} for number in range(5)]
+    digests = [files.digest(widths) for widths in versions]
+    assert len(files._files) == 3
+    assert len(set(digests)) == 5
+    for widths, digest in zip(versions, digests, strict=True):
+        assert hashlib.sha256(files[widths]).hexdigest() == digest == files.digest(widths)
+
+
+def test_a_device_without_room_for_two(digits_network: Network) -> None:
+    yardstick = OnEyeriss()
+    yardstick.room = 2 * digits_network.weight_bytes
+    assert WholeNetworks(yardstick, VersionFiles(digits_network), relative=True).fit
+    yardstick.room -= 1
+    assert not WholeNetworks(yardstick, VersionFiles(digits_network), relative=True).fit

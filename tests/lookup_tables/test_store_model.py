@@ -229,7 +229,6 @@ class StoreModel(RuleBasedStateMachine):
 StoreModel.TestCase.settings = settings(
     max_examples=int(os.environ.get("STORE_MODEL_EXAMPLES", "25")),
     stateful_step_count=int(os.environ.get("STORE_MODEL_STEPS", "15")),
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestStoreModel = StoreModel.TestCase

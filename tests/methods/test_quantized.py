@@ -14,7 +14,8 @@ from adapt.errors import BudgetUnreachable
 from adapt.methods import METHODS
 from adapt.methods.landscape import Landscape
 from adapt.methods.memory import Memory, Stage
-from adapt.methods.starting import begun_unshrunk
+from adapt.methods.starting import begun_unshrunk, cheapest
+from adapt.methods.widths import narrowed
 from adapt.network.load import load_network
 from adapt.training.evaluate import tflite_score
 
@@ -90,5 +91,7 @@ def test_few_channels_that_take_longer_make_no_budget_unreachable(run: Any) -> N
     with pytest.raises(BudgetUnreachable, match="at the least"):
         begun_unshrunk(bench, {"latency": 3.0}, original)
     groups, widths = bench.network.groups.groups, bench.network.widths
+    least = cheapest(Pricer(), bench.network, ["latency"])
+    assert least["latency"].value < reversed_us(narrowed(groups, 0))["latency"].value
     ways = Landscape(groups, widths, {"latency": 20.0}, reversed_us)
     assert ways.meets(ways.scaled())

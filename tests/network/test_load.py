@@ -37,6 +37,9 @@ class Functional(keras.Model):  # type: ignore[misc]  # Keras ships no types
     """A subclass that is made of inputs and outputs, of which Keras keeps a graph."""
 
 
+Layers = Callable[[], list[layers.Layer]]
+
+
 @keras.saving.register_keras_serializable("tests")
 class Doubled(Functional):
     """One whose graph does not say what it computes."""
@@ -82,6 +85,50 @@ def test_functional_model(small: keras.Model, tmp_path: Path, suffix: str) -> No
     loaded = load_model(path)
     assert loaded.name == small.name
     assert_same(small, loaded)
+
+
+@pytest.mark.parametrize(
+    ("last", "logits"),
+    [
+        (lambda: [layers.Dense(3)], True),
+        (lambda: [layers.Dense(3, activation="log_softmax")], True),
+        (lambda: [layers.Dense(3), layers.Activation("linear"), layers.Dropout(0.5)], True),
+        (lambda: [layers.Dense(3), layers.Softmax()], False),
+        (lambda: [layers.Dense(3, activation="softmax"), layers.Activation("linear")], False),
+        (lambda: [layers.Dense(3), layers.Activation("softmax"), layers.Reshape((3,))], False),
+    ],
+)
+def test_what_the_outputs_are(
+    chain: Callable[..., keras.Model], tmp_path: Path, last: Layers, logits: bool
+) -> None:
+    chain(layers.Flatten(), *last()).save(tmp_path / "model.keras")
+    assert load_network(tmp_path / "model.keras").gives_logits == logits
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda: [layers.Dense(3, activation="sigmoid")],
+        lambda: [layers.Dense(3, activation="softsign")],
+        lambda: [layers.Dense(3), layers.Activation("tanh")],
+        lambda: [keras.Sequential([keras.Input((192,)), layers.Dense(3, activation="sigmoid")])],
+    ],
+)
+def test_classes_each_for_itself(
+    chain: Callable[..., keras.Model], tmp_path: Path, last: Layers
+) -> None:
+    chain(layers.Flatten(), *last()).save(tmp_path / "model.keras")
+    refuse(tmp_path / "model.keras", "goes through", "softmax")
+
+
+def test_a_layer_at_the_end_that_was_called_before(tmp_path: Path) -> None:
+    flatten = layers.Flatten()
+    image = keras.Input((4, 4, 3))
+    gate = flatten(layers.Conv2D(3, 4, activation="sigmoid")(image))
+    gated = layers.Multiply()([image, layers.Reshape((1, 1, 3))(gate)])
+    logits = flatten(layers.Conv2D(3, 4)(gated))
+    keras.Model(image, logits).save(tmp_path / "model.keras")
+    assert load_network(tmp_path / "model.keras").gives_logits
 
 
 def test_network(small: keras.Model, tmp_path: Path) -> None:

@@ -140,9 +140,25 @@ class Maker:
         block = layers.Conv2D(x.shape[-1], 3, padding="same")
         return block(layers.PReLU(shared_axes=[1, 2])(block(x)))
 
+    def _pooled(self) -> Any:
+        kind = self._draw(st.sampled_from([layers.MaxPooling2D, layers.AveragePooling2D]))
+        return layers.UpSampling2D(2)(kind(2)(self._any()))
+
+    def _strided(self) -> Any:
+        narrow = layers.Conv2D(self._count(), 3, 2, padding="same")(self._any())
+        return layers.Conv2DTranspose(self._count(), 2, 2)(narrow)
+
+    def _padded(self) -> Any:
+        return layers.Conv2D(self._count(), 3)(layers.ZeroPadding2D(1)(self._any()))
+
+    def _perceptron(self) -> Any:
+        x = self._any()
+        y = layers.Dense(self._count(), activation="gelu")(layers.LayerNormalization()(x))
+        return layers.Add()([x, layers.Dense(x.shape[-1])(y)])
+
     _steps = (
         _conv, _grouped, _depthwise, _separable, _transposed, _norm, _combine, _gate, _concatenate,
-        _slice, _split, _attention, _nested, _shared,
+        _slice, _split, _attention, _nested, _shared, _pooled, _strided, _padded, _perceptron,
     )  # fmt: skip
 
 
@@ -152,7 +168,6 @@ def drawn(data: st.DataObject) -> keras.Model:
 
 # Without making a failing example smaller: each takes a second.
 few = settings(
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

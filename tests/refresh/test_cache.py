@@ -149,12 +149,15 @@ def test_what_lies_beyond_the_last_cache_is_learnt(
     store: Store, device: Any, platform: Platform
 ) -> None:
     simulate_memory(device, 8 << 20, 20.0)
+    device.limits = device.limits.__class__(256, 64 << 20, 256 << 20, 600_000, 1)
     facts = learn_memory(store, device)
     assert store.facts(platform) == facts
     assert set(facts) == set(MEMORY_FACTS)
     assert facts[L3_FACT].value == pytest.approx(8 << 20, rel=0.25)
     assert facts[BEYOND_FACT].value == pytest.approx(20.0, rel=0.05)
     assert facts[BEYOND_VECTOR_FACT].value == pytest.approx(20.0, rel=0.05)
+    # 152 MiB of models do not go together, so that host and agent need not hold them at once.
+    assert len(facts[L3_FACT].evidence["batches"]) == 3 * SWEEPS
 
 
 def test_a_device_that_takes_little_has_nothing_beyond(store: Store, device: Any) -> None:

@@ -127,9 +127,10 @@ def test_kernels_run_under_the_meter_of_this_machine(tmp_path: Path, metered: An
         for kernel in kernels:
             entry = entries[kernel]
             assert entry.energy_meter == "rapl"
-            # uJ, were it alone on its core; less where others take part of it.
+            # uJ, were it alone on its core; less where others take part of it. Time and energy
+            # are of different moments.
             most = metered.CORE_MW / 1e3 * entry.latency_us
-            assert 0.2 * most < (entry.energy_uj or 0.0) < 2.0 * most
+            assert 0.2 * most < (entry.energy_uj or 0.0) < 2.5 * most
         assert verify(store) == []
         with pytest.raises(Missing) as asked:
             TableEnergy(store, TableLatency(store, platform), "rapl").price(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from adapt.errors import DeviceError, InputError
-from adapt.fleet.device import Outcome, Status
+from adapt.fleet.device import MeasureOptions, Outcome, Status
 from adapt.refresh import MAX_ATTEMPTS, measure_network, measure_networks
+from adapt.refresh.session import Session
 from lookup_tables import Platform, Store
 
 MakeOutcome = Callable[..., Outcome]
@@ -47,6 +48,24 @@ def test_networks_share_every_batch_with_the_null_op(store: Store, device: Any) 
     measured = measure_networks(store, device, [ADAPTED, ORIGINAL, ADAPTED], repeats=2)
     assert device.batches == [["null", name(ADAPTED), name(ORIGINAL)]] * 2
     assert [round(m.latency_us) for m in measured] == [135, 271, 135]
+
+
+def test_the_ratio_to_the_first_counts(store: Store, device: Any, outcome: MakeOutcome) -> None:
+    times = {ORIGINAL: (100, 120, 100, 120, 100), ADAPTED: (51, 60, 50, 61, 50)}
+    for content, each in times.items():
+        device.faults[name(content)] = [outcome(Status.MEASURED, us, us) for us in each]
+    original, adapted = measure_networks(store, device, [ORIGINAL, ADAPTED])
+    # Of medians it is 51 %; beside the original it took half of the time in most batches.
+    assert (original.latency_us, adapted.latency_us) == (100.0, 51.0)
+    assert (original.share, adapted.share) == (1.0, 0.5)
+
+
+def test_a_ratio_of_few_batches_is_none(store: Store, device: Any, outcome: MakeOutcome) -> None:
+    unsteady = outcome(Status.NOT_CONVERGED, 100.0, 150.0)
+    device.faults[name(ORIGINAL)] = [unsteady, outcome(Status.MEASURED, 300, 300), *[unsteady] * 3]
+    original, adapted = measure_networks(store, device, [ORIGINAL, ADAPTED])
+    assert (original.runs, adapted.runs) == (1, 5)
+    assert (original.share, adapted.share) == (None, None)
 
 
 def test_no_networks(store: Store, device: Any) -> None:
@@ -96,8 +115,42 @@ def test_a_network_that_the_runtime_refuses_does_not_cost_the_other_its_run(
 
 def test_a_network_beyond_the_limits_of_the_device(store: Store, device: Any) -> None:
     device.limits = device.limits.__class__(256, 100, 1000, 600_000, 1)
-    with pytest.raises(DeviceError, match="does not take 1 models of 101 bytes"):
+    with pytest.raises(DeviceError, match="does not take a model of 101 bytes"):
         measure_network(store, device, b"x" * 101)
+
+
+@pytest.mark.parametrize(
+    ("room", "parts"),
+    [
+        (370, ["abcd"]),
+        (369, ["abc", "ad"]),
+        (279, ["ab", "acd"]),
+        (185, ["ac", "b", "d"]),
+        (170, ["a", "b", "cd"]),
+    ],
+)
+def test_files_go_as_many_at_a_time_as_fit_the_first_beside_each(
+    store: Store, device: Any, room: int, parts: list[str]
+) -> None:
+    files = {
+        letter: letter.encode() * size
+        for letter, size in zip("abcd", (100, 100, 80, 90), strict=True)
+    }
+    letters = {name(content): letter for letter, content in files.items()}
+    null = len(Session.open(store, device, MeasureOptions()).null_model.content)
+    device.limits = device.limits.__class__(256, 1 << 20, null + room, 600_000, 1)
+    seen: list[tuple[int, int]] = []
+    measured = measure_networks(
+        store,
+        device,
+        list(files.values()),
+        repeats=2,
+        on_progress=lambda done, total: seen.append((done, total)),
+    )
+    asked = ["".join(letters[each] for each in batch[1:]) for batch in device.batches]
+    assert asked == [part for part in parts for _ in range(2)]
+    assert [each.runs for each in measured] == [2 * "".join(parts).count(x) for x in files]
+    assert seen[-1] == (2 * len(parts), 2 * len(parts))
 
 
 def test_progress(store: Store, device: Any) -> None:

@@ -95,6 +95,14 @@ def test_iterations_and_proposals(usual: Page) -> None:
     assert usual.text.count("chosen") == 3  # One in the caption, one for each iteration.
 
 
+def test_what_was_measured_during_the_search(request_of: Make, result_of: Make) -> None:
+    *first, last = result_of().history
+    price = sum(last.cost["latency"].values())
+    last = last.model_copy(update={"measured": {"latency": {"measured": 0.98 * price}}})
+    page = Page(render_report(request_of(), result_of(history=[*first, last])))
+    assert page.text.count("\N{MINUS SIGN}2.0% measured as a whole") == 1
+
+
 def test_the_rest_of_the_story(usual: Page) -> None:
     for expected in (
         "attention (MultiHeadAttention): its channels mix",

@@ -13,6 +13,7 @@ import pytest
 
 from adapt.drawing import COLOURS, label
 from adapt.job import JobResult
+from adapt.job.result import CurvePoint
 from adapt.report.plots import draw_plots
 from adapt.report.svg import Plot
 
@@ -59,6 +60,20 @@ def test_accuracy_figure(plots_of: Make, result_of: Make) -> None:
     assert 'aria-label="Accuracy against latency. original 25.5' in plot.svg
     # Both proposals that were not chosen are at 20 %, far below the finished networks.
     assert plot.caption.endswith("Proposals below the plot: 2.")
+
+
+def test_the_curve_of_a_baseline(plots_of: Make, result_of: Make) -> None:
+    costs = [{"latency": {"measured": value}} for value in (20.0, 15.0)]
+    curve = [CurvePoint(cost=cost, accuracy=0.9, steps=30) for cost in costs]
+    usual, plot = (
+        plots_of(result_of(curves=curves))["accuracy"] for curves in ({}, {"uniform": curve})
+    )
+    assert "uniform (hold-out)" in texts(plot)
+    assert "uniform (hold-out)" not in texts(usual)
+    in_the_legend = 1
+    assert markers(plot) - markers(usual) == len(curve) + in_the_legend
+    assert "Dotted: the baseline" in plot.caption
+    assert "Dotted" not in usual.caption
 
 
 def test_limits_that_agree_are_one_line(plots_of: Make, result_of: Make) -> None:
@@ -108,6 +123,13 @@ def test_time_by_phase(plots_of: Make, result_of: Make) -> None:
     shown = texts(plot["time"])
     assert shown == ["search", "uniform: long fine-tune", "1 min 30 s, 90%", "10 s, 10%"]
     assert plot["time"].caption == "1 min 40 s in all."
+
+
+def test_points_of_a_curve_are_one_phase(plots_of: Make, result_of: Make) -> None:
+    seconds = {"search": 90.0, "uniform-1 search": 1.0, "uniform-1 finish": 4.0,
+               "uniform-3 finish": 5.0}  # fmt: skip
+    shown = texts(plots_of(result_of(seconds=seconds))["time"])
+    assert shown == ["search", "uniform: its curve", "1 min 30 s, 90%", "10 s, 10%"]
 
 
 @pytest.mark.parametrize(

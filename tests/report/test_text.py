@@ -9,6 +9,8 @@ from typing import Any
 
 from adapt.job import Measured
 from adapt.report import summary
+from adapt.report.page import render_report
+from adapt.report.values import UNKNOWN
 
 Make = Callable[..., Any]
 
@@ -25,6 +27,23 @@ def test_says_the_verdict_the_networks_and_the_files(request_of: Make, result_of
         "jobs/resnet8-1/adapted.tflite",
         "jobs/resnet8-1/report.html",
     ]
+
+
+def test_networks_too_large_to_be_timed(request_of: Make, result_of: Make) -> None:
+    networks = [each.model_copy(update={"measured": {}}) for each in result_of().networks]
+    text = summary(request_of(), result_of(networks=networks), Path("jobs")).splitlines()
+    assert text[0].endswith(": met")
+    assert text[1].split()[:4] == ["measured", "of", "original", "predicted"]
+    assert text[3].split()[:5] == ["adapted", UNKNOWN, UNKNOWN, "12.2", "us"]
+
+
+def test_a_page_about_them(request_of: Make, result_of: Make) -> None:
+    networks = [each.model_copy(update={"measured": {}}) for each in result_of().networks]
+    page = render_report(request_of(), result_of(networks=networks))
+    assert "By the times of its kernels, the adapted network takes 12.2" in page
+    assert "latency as predicted; hollow" in page
+    assert "Latency, predicted" in page
+    assert "as measured" not in page
 
 
 def test_columns_line_up(request_of: Make, result_of: Make) -> None:

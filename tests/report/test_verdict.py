@@ -91,11 +91,32 @@ def test_what_is_measured_in_part_is_predicted(request_of: Make, result_of: Make
 
 
 def test_a_latency_that_nobody_measured_is_modelled(request_of: Make, result_of: Make) -> None:
-    modelled = {"measured": {}, "cost": {"latency": {"analytic": 12.0}}}
-    networks = [each.model_copy(update=modelled) for each in result_of().networks]
+    networks = costing(result_of, "latency", {"analytic": 25.0}, {"analytic": 12.0})
     (check,) = check_limits(request_of(), result_of(networks=networks))
     assert (check.value, check.allowed) == (12.0, 12.5)
     assert (check.evidence, check.outcome) == (Evidence.MODELLED, Outcome.MET)
+
+
+def test_a_share_is_of_what_the_original_needs_in_the_same_minutes(
+    request_of: Make, result_of: Make
+) -> None:
+    """The limit of the search, 60 uJ, was of prices of another hour."""
+    networks = costing(result_of, "energy", {"measured": 102.0}, {"measured": 60.5})
+    result = result_of(limits={"energy": 60.0}, networks=networks)
+    (check,) = check_limits(request_of(budget=["energy=60%"]), result)
+    assert check.allowed == pytest.approx(61.2)
+    assert check.outcome is Outcome.MET
+    (check,) = check_limits(request_of(budget=["energy=60uJ"]), result)
+    assert (check.allowed, check.outcome) == (60.0, Outcome.MISSED)
+
+
+def costing(result_of: Make, resource: str, *costs: dict[str, float]) -> list[NetworkResult]:
+    """The original and the adapted network, with such costs and not measured."""
+    original, adapted, *_ = result_of().networks
+    return [
+        each.model_copy(update={"measured": {}, "cost": {resource: cost}})
+        for each, cost in zip((original, adapted), costs, strict=True)
+    ]
 
 
 def test_a_resource_that_nobody_knows_is_unknown(request_of: Make, result_of: Make) -> None:

@@ -256,7 +256,7 @@ def conv_kernels() -> st.SearchStrategy[Kernel]:
 
 
 @given(conv_kernels())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_convolution_is_read_back_and_runs(kernel: Kernel) -> None:
     content = write_kernel(kernel)
     assert read_kernels(content) == [kernel]

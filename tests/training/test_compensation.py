@@ -104,6 +104,34 @@ def test_moments_are_those_of_what_is_read(case: Case) -> None:
     assert case.activations.traces == {"activations": 1}
 
 
+def shared() -> keras.Model:
+    """A convolution that reads two tensors of one group, in two calls."""
+    image = keras.Input((6, 6, 2))
+    first = layers.Conv2D(6, 3, padding="same", activation="relu", name="first")(image)
+    strided = layers.MaxPooling2D(2, name="pooled")(first)
+    reader = layers.Conv2D(5, 1, name="reader")
+    pooled = [layers.GlobalAveragePooling2D()(reader(each)) for each in (first, strided)]
+    return keras.Model(image, layers.Dense(CLASSES, name="last")(layers.Add()(pooled)))
+
+
+def test_moments_of_a_shared_layer_are_those_of_all_its_calls() -> None:
+    case = Case(shared)
+    by_kernel = dict(
+        zip(
+            (reader.kernel for reader in case.activations.readers),
+            case.activations.of(case.weights),
+            strict=True,
+        )
+    )
+    tensors = [case.model.get_layer(name).output for name in ("first", "pooled")]
+    reads = keras.Model(case.model.input, tensors)(case.data.train.evenly(512).inputs)
+    rows = np.concatenate([np.asarray(read).reshape(-1, 6) for read in reads])
+    moments = by_kernel["reader", 0]
+    np.testing.assert_allclose(moments.mean, rows.mean(axis=0), rtol=1e-4, atol=1e-5)
+    expected = np.cov(rows, rowvar=False, bias=True)
+    np.testing.assert_allclose(moments.covariance, expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("most", [2048, 0])
 def test_moments_of_what_varies_little_around_a_large_mean(
     most: int, monkeypatch: pytest.MonkeyPatch

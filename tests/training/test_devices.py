@@ -45,6 +45,10 @@ assert abs(alone.accuracy - shared.accuracy) < 0.02, (alone, shared)
 # The means of the last layers' gradients, which see the same but for statistics of half a batch.
 place = list(one.first)[-1]
 np.testing.assert_allclose(two.first[place], one.first[place], rtol=0.5, atol=2e-3)
+# Of a single example one device has none, and nothing to say.
+trainer = Trainer(elastic, data, batch=1, teacher=teacher, strategy=strategy)
+trained = trainer.train(Checkpoint(network.weights), Schedule(0.001, 3, cosine=False), seed=1)
+assert all(np.isfinite(value).all() for value in trained.weights.values())
 print("devices", strategy.num_replicas_in_sync)
 """
 

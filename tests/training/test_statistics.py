@@ -54,3 +54,21 @@ def test_without_any_the_weights_stay(digits_data: Data) -> None:
     weights = shrink.read_weights(model)
     statistics = Statistics(ElasticNetwork(model, find_groups(model)), digits_data)
     assert statistics.renewed(weights) is weights
+
+
+def test_of_a_normalisation_that_is_called_twice(digits_data: Data) -> None:
+    image = keras.Input((8, 8, 1))
+    norm = layers.BatchNormalization(momentum=0.9, name="norm")
+    first = layers.Conv2D(4, 3, name="first")(image)
+    second = layers.Conv2D(4, 3, name="second")(image)
+    both = layers.Add()([norm(first), norm(second)])
+    model = keras.Model(image, layers.Dense(10)(layers.GlobalAveragePooling2D()(both)))
+    weights = shrink.read_weights(model)
+    renewed = Statistics(ElasticNetwork(model, find_groups(model)), digits_data).renewed(weights)
+    x = digits_data.prepared(digits_data.train.evenly(256).inputs)
+    reads = [np.asarray(each(x)) for each in (model.get_layer("first"), model.get_layer("second"))]
+    # Where training settles: the later call counts a little more.
+    shares = np.array([0.9, 1.0]) / 1.9
+    for place, moments in ((2, np.mean), (3, np.var)):
+        expected = shares @ np.stack([moments(read, axis=(0, 1, 2)) for read in reads])
+        np.testing.assert_allclose(renewed["norm", place], expected, rtol=1e-3, atol=1e-4)

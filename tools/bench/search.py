@@ -7,17 +7,18 @@
 Needs ResNet-8 (resnet8_cifar10.h5 of MLPerf Tiny) and CIFAR-10 as JPEG files in class folders:
 $ADAPT_SHARED, or a folder `shared` beside the checkout, with models/resnet8_cifar10.h5 and
 data/cifar10-{train,test}.zip. ResNet-8 is fine-tuned on the JPEG files for 3 epochs first, since
-it knows the original pixels; a MobileNetV1 of 0.25 the width and a ResNet-18 of 0.125 the width are
-trained from nothing. The networks, the table and the jobs stay in the folder if one is given. All
-rows end with the same long fine-tune.
+it knows the original pixels; MobileNetV1 of 0.25 and 0.5 the width and a ResNet-18 of 0.125 the
+width are trained from nothing. The networks, the table and the jobs stay in the folder if one is
+given. All rows end with the same long fine-tune.
 
 Prints a line for each run: seconds of search, of measuring and of the long fine-tune; measured and
 predicted share of the original's latency; accuracy on the hold-out and the test split; widths. Then
 the median of each row over the seeds. Of the row int8, latency and accuracies are those of the int8
 files; `float-then-int8` is adapted to the budget in float32, then quantised. `--quick` takes few
 steps. With `--official`, runs the paper's loop with the settings of its authors' scripts (500 short
-steps, 10,000 held out) for so many seconds, and says what a proposal takes: times the proposals of
-the row `light`, that is what the whole search would take.
+steps, 10,000 held out) for so many seconds, and says what a proposal takes: at the beginning of a
+search and, if the row `light` is in the folder, at its end, for so many seconds from what that made
+of its first seed. Times the proposals of that row, it is what the whole search would take.
 """
 
 from __future__ import annotations
@@ -68,7 +69,12 @@ QUICK = ("--trial-steps=8", "--short-steps=10", "--settling-steps=20", "--long-s
 OFFICIAL = (*LIGHT, "--short-steps", "500", "--holdout", "0.2")
 
 # Epochs and learning rate, in the batches of the program's default.
-TRAINING = {"resnet8": (3, 0.001), "mobilenet": (12, 0.004), "resnet18": (8, 0.003)}
+TRAINING = {
+    "resnet8": (3, 0.001),
+    "mobilenet-0.25": (12, 0.004),
+    "mobilenet-0.5": (12, 0.004),
+    "resnet18": (8, 0.003),
+}
 BATCH = 128
 
 
@@ -104,7 +110,7 @@ class Bench:
     def quantised(self, name: str, seed: int) -> str:
         """What the networks of a float32 run come to in int8, in a line."""
         job = self._job(name, seed)
-        models = {"original": self.model, "adapted": job / "adapted.keras"}
+        models = {"original": self.model, "adapted": self.adapted(name, seed)}
         accuracies = quantise(models, job, self.data)
         files = [str(job / f"{each}-int8.tflite") for each in models]
         command = [sys.executable, "-m", "adapt", "measure", "--json", *files]
@@ -117,20 +123,21 @@ class Bench:
             f" of {accuracies['original']:.2%}"
         )
 
-    def seconds_per_proposal(self, seconds: float) -> float:
+    def seconds_per_proposal(self, name: str, model: Path, seconds: float) -> float:
         """Of the official settings, from the iterations that are complete after so long."""
-        command = self._command("official", 0, OFFICIAL)
+        job = self._job(name, 0)
+        command = self._command(name, 0, OFFICIAL, model)
         process = subprocess.Popen(command, env=self._environment, stdout=subprocess.DEVNULL)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.terminate()
             process.wait()
-        entries = sorted((self._job("official", 0) / "journal").glob("*.json"))
-        last = json.loads(entries[-1].read_text())
+        entries = sorted((job / "journal").glob("*.json"))
+        last = json.loads(entries[-1].read_text()) if entries else {"state": {"history": ()}}
         proposals = sum(len(point["proposals"]) for point in last["state"]["history"])
         if not proposals:
-            sys.exit(f"no iteration was complete after {seconds:g} s: give it more")
+            sys.exit(f"{name}: no iteration was complete after {seconds:g} s")
         return float(last["account"]["seconds"].get("search", 0.0)) / proposals
 
     @property
@@ -143,6 +150,10 @@ class Bench:
         """The network that is adapted."""
         return self.folder / f"{self.network}.keras"
 
+    def adapted(self, name: str, seed: int) -> Path:
+        """The network that a run ended with."""
+        return self._job(name, seed) / "adapted.keras"
+
     def _job(self, name: str, seed: int) -> Path:
         return self.folder / "jobs" / f"{self.network}-{self.budget}-{name}-{seed}"
 
@@ -150,10 +161,12 @@ class Bench:
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "ADAPT_HOME": str(self.folder / "home")}
 
-    def _command(self, name: str, seed: int, options: Sequence[str]) -> list[str]:
+    def _command(
+        self, name: str, seed: int, options: Sequence[str], model: Path | None = None
+    ) -> list[str]:
         return [
             *(sys.executable, "-m", "adapt", "run", "--json", "--budget", self.budget),
-            *("--model", str(self.model), "--data", str(self.data)),
+            *("--model", str(model or self.model), "--data", str(self.data)),
             *("--threads", str(self.threads), "--seed", str(seed), *options),
             *("--output", str(self._job(name, seed))),
         ]
@@ -190,7 +203,8 @@ def train(network: str, source: Path, path: Path) -> None:
     data = load_data(str(source), (32, 32, 3), 10, DataOptions())
     model, augmentation = {
         "resnet8": lambda: (load_model(SHARED / "models" / "resnet8_cifar10.h5"), "none"),
-        "mobilenet": lambda: (mobilenet(), "flip"),
+        "mobilenet-0.25": lambda: (mobilenet(0.25), "flip"),
+        "mobilenet-0.5": lambda: (mobilenet(0.5), "flip"),
         "resnet18": lambda: (resnet18(), "flip"),
     }[network]()
     trainer = Trainer(ElasticNetwork(model, find_groups(model)), data, batch=BATCH,
@@ -202,8 +216,8 @@ def train(network: str, source: Path, path: Path) -> None:
     model.save(path)
 
 
-def mobilenet() -> Any:
-    """MobileNetV1 (Howard et al., 2017) of 0.25 the width, at full size up to its second layer."""
+def mobilenet(width: float) -> Any:
+    """MobileNetV1 (Howard et al., 2017), times `width`; at full size up to its second layer."""
     import keras
     from keras import layers
 
@@ -212,11 +226,11 @@ def mobilenet() -> Any:
 
     image = keras.Input((32, 32, 3))
     y = layers.Rescaling(1 / 127.5, -1.0)(image)
-    y = normalised(layers.Conv2D(8, 3, padding="same", use_bias=False)(y))
-    for channels, stride in ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2),
-                             *[(128, 1)] * 5, (256, 2), (256, 1)):  # fmt: skip
+    y = normalised(layers.Conv2D(int(32 * width), 3, padding="same", use_bias=False)(y))
+    for channels, stride in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
+                             *[(512, 1)] * 5, (1024, 2), (1024, 1)):  # fmt: skip
         y = layers.DepthwiseConv2D(3, stride, padding="same", use_bias=False)(y)
-        y = normalised(layers.Conv2D(channels, 1, use_bias=False)(normalised(y)))
+        y = normalised(layers.Conv2D(int(channels * width), 1, use_bias=False)(normalised(y)))
     y = layers.GlobalAveragePooling2D()(y)
     return keras.Model(image, layers.Dense(10, activation="softmax")(y))
 
@@ -313,8 +327,12 @@ def main() -> None:
                       arguments.threads)  # fmt: skip
         bench.prepare()
         if arguments.official:
-            seconds = bench.seconds_per_proposal(arguments.official)
-            print(f"official settings: {seconds:.1f} s for each proposal")
+            ends = {"beginning": bench.model, "end": bench.adapted("light", arguments.first_seed)}
+            for end, model in ends.items():
+                if model.exists():
+                    name = f"official-{end}"
+                    seconds = bench.seconds_per_proposal(name, model, arguments.official)
+                    print(f"official settings, {end}: {seconds:.1f} s for each proposal")
             return
         for row in rows:
             results = []

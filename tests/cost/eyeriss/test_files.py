@@ -87,7 +87,7 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, line: str, message: s
     assert message in str(caught.value)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=200) | st.text("0123456789, #-\n", max_size=300).map(str.encode))
 def test_any_bytes_are_layers_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes

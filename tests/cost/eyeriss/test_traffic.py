@@ -122,7 +122,7 @@ def every_mapping(layer: Layer, hardware: Hardware, images: int) -> Mapping:
     return Mapping(*(np.broadcast_to(v, fits.shape)[fits] for v in vars(candidates).values()))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(layers(most=3), hardwares, st.integers(1, 3))
 def test_the_optimiser_is_as_good_as_trying_everything(
     layer: Layer, hardware: Hardware, images: int
@@ -141,7 +141,7 @@ def test_the_optimiser_is_as_good_as_trying_everything(
     assert found.total * images == pytest.approx(least, rel=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(layers(groups=True), hardwares, st.integers(1, 4), st.sampled_from(["optimal", "mit2017"]))
 def test_a_mapping_fits_and_moves_each_datum_once(
     layer: Layer, hardware: Hardware, images: int, policy: str
@@ -167,7 +167,7 @@ def test_a_mapping_fits_and_moves_each_datum_once(
     assert found.compute_cycles * hardware.rows * hardware.columns >= layer.macs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(layers(groups=True), st.sampled_from(["optimal", "mit2017"]))
 def test_a_grouped_convolution_is_the_sum_of_its_groups(layer: Layer, policy: str) -> None:
     one = estimate_layer(layer.one_group(), CHIP, Settings(policy=policy))
@@ -177,7 +177,7 @@ def test_a_grouped_convolution_is_the_sum_of_its_groups(layer: Layer, policy: st
     assert whole.compute_cycles == layer.groups * one.compute_cycles
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(layers(groups=True), hardwares, st.integers(1, 3), st.integers(0, 200))
 def test_more_images_and_more_buffer_never_cost_more(
     layer: Layer, hardware: Hardware, images: int, words: int
@@ -194,7 +194,7 @@ def test_more_images_and_more_buffer_never_cost_more(
 
 
 @given(layers(groups=True), st.sampled_from(ENCODINGS), st.sampled_from(["optimal", "mit2017"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_without_zeros_encoding_changes_nothing(layer: Layer, encoding: str, policy: str) -> None:
     layer = layer.dense()
     raw = estimate_layer(layer, CHIP, Settings(policy=policy, encoding="none"))

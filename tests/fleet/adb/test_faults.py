@@ -48,10 +48,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         "adb.server",
     ):
         name = f"adapt.fleet.{module}.STALL_SECONDS"
-        monkeypatch.setattr(name, 1.0)
-    monkeypatch.setattr("adapt.fleet.adb.files.STALL_SECONDS", 1.0)
-    monkeypatch.setattr("adapt.fleet.remote.HEARTBEAT_SECONDS", 0.3)
-    monkeypatch.setattr("adapt.fleet.remote.SILENCE_SECONDS", 2.0)
+        monkeypatch.setattr(name, 3.0)
+    monkeypatch.setattr("adapt.fleet.adb.files.STALL_SECONDS", 3.0)
+    monkeypatch.setattr("adapt.fleet.remote.HEARTBEAT_SECONDS", 0.5)
+    monkeypatch.setattr("adapt.fleet.remote.SILENCE_SECONDS", 5.0)
     monkeypatch.setattr("adapt.fleet.reconnecting.RETRY_SECONDS", 0.1)
 
 
