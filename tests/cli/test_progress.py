@@ -56,6 +56,18 @@ def test_what_goes_on_is_said_now_and_then(watcher: Watcher, written: io.StringI
     assert written.getvalue().splitlines() == ["measuring kernels on pi, 0 of 100"]
 
 
+def test_what_goes_on_is_a_live_line_on_a_terminal(written: io.StringIO) -> None:
+    console = Console(file=written, force_terminal=True)
+    with console.status("starting") as live:
+        watcher = Watcher(console, live)
+        for done in range(100):
+            watcher.notify(f"iteration 1: proposal {done + 1} of 100 [bold]")
+        watcher.advanced("", state(75.0))
+    # The last text is drawn when the line is taken away, whatever the moments it is drawn at.
+    last = written.getvalue().rindex("iteration 1: proposal 100 of 100 [bold]")
+    assert "iteration 1, conv: latency 75 us of 50 us" in written.getvalue()[:last]
+
+
 def test_steps(watcher: Watcher, written: io.StringIO) -> None:
     watcher.advanced("", state(100.0, number=0))
     watcher.advanced("", state(75.0, number=1))
