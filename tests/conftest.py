@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,9 @@ BATCH = 32
 
 # As the program does; for this process it is too late, for those that it starts it is not.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# A shell ignores Ctrl-C for what it starts with `&`, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every short run, so that a change is what makes it fail; the long run looks
 # for new ones. No deadline in either: a machine that does much else stalls any of them at times.

@@ -17,7 +17,7 @@ from adapt.refresh.networks import (
     side_by_side,
 )
 from adapt.refresh.nightly import Night, PlatformNight, refresh_tables
-from adapt.refresh.queue import MAX_ATTEMPTS, MAX_BATCH_KERNELS, Refreshed
+from adapt.refresh.queue import MAX_ATTEMPTS, MAX_BATCH_KERNELS, MAX_FAULTS, Refreshed
 from adapt.refresh.session import OnProgress
 from adapt.refresh.tiles import learn_tiles
 
@@ -25,6 +25,7 @@ __all__ = [
     "ENERGY_MS",
     "MAX_ATTEMPTS",
     "MAX_BATCH_KERNELS",
+    "MAX_FAULTS",
     "NETWORK_REPEATS",
     "Filled",
     "NetworkLatency",

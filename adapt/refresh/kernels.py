@@ -26,9 +26,10 @@ def measure_kernels(
 ) -> Refreshed:
     """Measure `kernels` on `device` and record them under the platform that `options` select.
 
-    A kernel that is rejected is tried again in a later batch, MAX_ATTEMPTS times in all; one that
-    is quarantined is not tried. Raises DeviceError or Busy where the device fails as a whole, and
-    TableError where the table does; the batches recorded until then stay.
+    A kernel that is rejected is tried again in a later batch, MAX_ATTEMPTS times in all, MAX_FAULTS
+    where it is not for the noise; one that is quarantined is not tried. Raises DeviceError or Busy
+    where the device fails as a whole, and TableError where the table does; the batches recorded
+    until then stay.
     """
     wanted = list(dict.fromkeys(kernels))
     if not wanted:

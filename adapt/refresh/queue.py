@@ -14,15 +14,20 @@ from lookup_tables.kernel import Kernel
 from lookup_tables.quality import Reason, Rejected
 from lookup_tables.records import Entry, Recorded
 
-__all__ = ["MAX_ATTEMPTS", "MAX_BATCH_KERNELS", "KernelRun", "Refreshed"]
+__all__ = ["MAX_ATTEMPTS", "MAX_BATCH_KERNELS", "MAX_FAULTS", "KernelRun", "Refreshed"]
 
 # A batch costs the start of a worker (0.3 s) and interleaves its windows, so many kernels are cheap
 # together and each meets different moments. But a batch is also what a kill loses: seconds of work.
 MAX_BATCH_KERNELS = 64
 
-# Contention or a thermal limit has passed by the second or third batch. What is rejected this often
-# needs a person: another device, fewer threads, a quieter machine.
-MAX_ATTEMPTS = 3
+# Contention or a thermal limit has mostly passed by the second or third batch, but there are bursts
+# of seconds in which a kernel was rejected three times in a row, and whole batches for their null
+# op. What is rejected this often needs a person: another device, fewer threads, a quieter machine.
+MAX_ATTEMPTS = 8
+_OF_THE_MOMENT = frozenset({Reason.UNSTEADY, Reason.PREEMPTED, Reason.CLOCK, Reason.NO_NULL})
+
+# Rejections for any other reason speak of the model or of the device, and come again.
+MAX_FAULTS = 3
 
 
 @dataclass
@@ -63,6 +68,7 @@ class KernelRun(ABC):
         self._on_progress = on_progress
         self._shown = 0
         self._attempts: Counter[Kernel] = Counter()
+        self._faults: Counter[Kernel] = Counter()
 
     @abstractmethod
     def models(self, kernel: Kernel) -> list[ModelFile]:
@@ -139,7 +145,8 @@ class KernelRun(ABC):
 
     def _retry(self, kernel: Kernel, rejection: Rejected) -> None:
         self._attempts[kernel] += 1
-        if self._attempts[kernel] < MAX_ATTEMPTS:
+        self._faults[kernel] += rejection.reason not in _OF_THE_MOMENT
+        if self._attempts[kernel] < MAX_ATTEMPTS and self._faults[kernel] < MAX_FAULTS:
             self.queue.append(kernel)
         else:
             self.fail(kernel, rejection)

@@ -29,7 +29,7 @@ MORE_MOMENTS = 20
 # A step of the search takes about a second here, a piece of the fine-tune as well.
 MAX_DELAY_S = 1.0
 # Runs until the table has all that the search asks for: kernels, then whole networks.
-MAX_FILLING = 6
+MAX_FILLING = 12
 
 
 @dataclass(frozen=True)

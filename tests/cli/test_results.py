@@ -146,7 +146,7 @@ def test_keras_and_tflite_are_the_same_network(reference: Reference) -> None:
     outputs = run_tflite((job / "adapted.tflite").read_bytes(), x_test)
     np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
     accuracy = float((expected.argmax(axis=1) == y_test).mean())
-    assert accuracy == pytest.approx(result(job)["networks"][1]["test_accuracy"], abs=1 / 450)
+    assert accuracy == pytest.approx(result(job)["networks"][1]["test_accuracy"], abs=1.5 / 450)
 
 
 def test_the_family_has_each_iteration(reference: Reference) -> None:
@@ -255,7 +255,7 @@ def test_int8(adapt: Adapt) -> None:
             if network is adapted:
                 model = keras.models.load_model(job / "adapted.keras", compile=False)
                 right = model.predict(split.inputs, verbose=0).argmax(axis=1) == split.labels
-                assert beside == pytest.approx(right.mean(), abs=1 / len(split))
+                assert beside == pytest.approx(right.mean(), abs=1.5 / len(split))
     assert adapted["test_accuracy"] > 0.5
 
 

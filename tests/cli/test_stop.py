@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
+import pytest
 
+from adapt.cli import main
 from adapt.demo import MODEL, digits_arrays
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def test_stop_and_go_on(adapt: Adapt) -> None:
     """
     job = adapt.jobs / "digits-1"
     journal, baseline = job / "journal", job / "journal" / "uniform"
-    command = ["run", *adapt.DEMO, *UNIFORM, "--compare=uniform", "--long-steps=200"]
+    command = ["run", *adapt.DEMO, *UNIFORM, "--compare=uniform", "--long-steps=400"]
     first = adapt.start(*command)
     first.until(lambda: (journal / "0001.json").exists())
 
@@ -78,7 +80,7 @@ def test_stop_and_go_on(adapt: Adapt) -> None:
 
     finished = adapt.quick("resume", job, "--json")
     assert finished.code == 0, finished.err
-    assert [n["steps_trained"] for n in json.loads(finished.out)["networks"]] == [0, 200, 200]
+    assert [n["steps_trained"] for n in json.loads(finished.out)["networks"]] == [0, 400, 400]
     assert (job / "adapted.tflite").read_bytes() == (job / "uniform.tflite").read_bytes()
     done = adapt.quick("resume", job, "--json")
     assert (done.code, done.out) == (0, finished.out)
@@ -89,6 +91,27 @@ def test_ctrl_c_before_there_is_a_job(bare_adapt: Adapt) -> None:
     maps = Path(f"/proc/{running.process.pid}/maps")
     running.until(lambda: "/tensorflow/" in maps.read_text())  # It is being imported.
     failed(stop(running, signal.SIGINT), INTERRUPTED, "stopped")
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_ctrl_c_amid_the_import_of_a_native_module(
+    stopped: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such a module says that it could not be imported; any other failure is a defect."""
+
+    def load() -> None:
+        raise ImportError("initialization failed") from (KeyboardInterrupt() if stopped else None)
+
+    monkeypatch.setattr("adapt.config.load_config", load)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit if stopped else ImportError) as ended:
+            main(["tables"], prog_name="adapt")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if isinstance(ended.value, SystemExit):
+        assert ended.value.code == INTERRUPTED
+        assert capsys.readouterr().err == "adapt: stopped\n"
 
 
 def worker_of(running: Running) -> psutil.Process | None:

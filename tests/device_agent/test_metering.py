@@ -109,9 +109,10 @@ def test_the_energy_of_a_model_is_that_of_its_cpu_time(
     # On a busy machine the meter's thread lags.
     assert energy.idle_before_mw == pytest.approx(metered.IDLE_MW, rel=0.5)
     assert energy.idle_after_mw == pytest.approx(metered.IDLE_MW, rel=0.5)
-    # However little of its core the worker had: uJ of what it did use, by its own clock.
-    used = metered.CORE_MW / 1e3 * min(window.cpu_us for window in results["good"].windows)
-    assert 0.5 * used < per_inference(energy) < 2.0 * used
+    # However little of its core the worker had: uJ of what it did use, by its own clock, though
+    # a machine that is shared may be 1.8 times as fast a second later.
+    used = [metered.CORE_MW / 1e3 * window.cpu_us for window in results["good"].windows]
+    assert 0.4 * min(used) < per_inference(energy) < 2.2 * max(used)
     assert 0 < energy.error_uj < 0.5 * per_inference(energy)
     assert results["good"].status in (agent_pb2.STATUS_MEASURED, agent_pb2.STATUS_NOT_CONVERGED)
     assert len(results["good"].windows) == 2

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -18,7 +19,7 @@ from adapt.executors.here import Here
 from adapt.executors.processes import crew_of_processes
 from adapt.executors.worker import Recipe
 from adapt.training.data import Data
-from adapt.training.finetune import Trainer
+from adapt.training.finetune import Schedule, Trainer
 
 WORKERS = 2
 # A worker takes some seconds to be there.
@@ -144,6 +145,8 @@ def test_a_task_that_ends_its_workers_is_given_up(
     crew: Any, name: str, tasks: list[Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crew, "_begun", lethal(crew._begun, name))
+    # So many steps that it is not answered before its worker is gone.
+    endless = replace(tasks[1], schedule=Schedule(0.001, 100_000, cosine=False))
     with pytest.raises(WorkerError, match="ended its worker 2 times") as caught:
-        list(crew.run(tasks[1:2]))
+        list(crew.run([endless]))
     assert "--executor here" in caught.value.todo

@@ -19,6 +19,7 @@ from adapt.refresh import measure_networks
 from lookup_tables import Store
 
 CLEARLY_LESS = 0.8
+ATTEMPTS = 4
 
 
 class Silent:
@@ -55,7 +56,11 @@ def test_measured_once_and_known_for_good(
         wholes = WholeNetworks(yardstick, files, relative=True)
         assert wholes.fit
         assert wholes.latency(quarter) is None
-        wholes.measure([quarter])
+        # Where other work disturbs most batches of a turn, the next one adds to them.
+        for _ in range(ATTEMPTS):
+            wholes.measure([quarter])
+            if wholes.latency(quarter):
+                break
         latency, original = wholes.latency(quarter) or (0.0, 0.0)
         assert 0 < latency < CLEARLY_LESS * original
         again = WholeNetworks(yardstick, VersionFiles(digits_network), relative=True)

@@ -10,7 +10,7 @@ import pytest
 from adapt.cost import Missing, TableLatency
 from adapt.cost.cold import CACHE_FACT, copies
 from adapt.fleet.device import Outcome, Status
-from adapt.refresh import MAX_ATTEMPTS, measure_cold, measure_kernels, measure_missing
+from adapt.refresh import MAX_ATTEMPTS, MAX_FAULTS, measure_cold, measure_kernels, measure_missing
 from adapt.refresh.cold import SLICE_COPIES
 from adapt.tflite.copies import slice_kernel
 from adapt.tflite.ops import make_kernel
@@ -117,7 +117,8 @@ def test_a_kernel_that_keeps_failing_is_given_up_and_stays_in_the_table(
     bad = outcome(
         fault.get("status", Status.MEASURED), *fault.get("lows", ()), nodes=fault.get("nodes", 16)
     )
-    device.faults[model_of(layers[0], 8)] = [bad] * MAX_ATTEMPTS
+    attempts = MAX_ATTEMPTS if reason is Reason.UNSTEADY else MAX_FAULTS
+    device.faults[model_of(layers[0], 8)] = [bad] * attempts
     done = measure_cold(store, device, layers)
     assert set(done.measured) == set(layers[1:])
     assert {kernel: verdict.reason for kernel, verdict in done.failed.items()} == {
@@ -126,7 +127,7 @@ def test_a_kernel_that_keeps_failing_is_given_up_and_stays_in_the_table(
     assert store.entries(platform)[layers[0]].cold_us is None
     assert store.quarantined(platform) == {}
     assert all(r.detail.startswith("cold: ") for r in store.rejections(platform))
-    assert len(store.rejections(platform)) == MAX_ATTEMPTS
+    assert len(store.rejections(platform)) == attempts
 
 
 def test_without_the_slices_the_batch_is_measured_again(
@@ -188,7 +189,7 @@ def test_where_no_cold_time_can_be_had_the_hot_one_stands(
     store: Store, device: Any, platform: Platform, layers: list[Kernel], outcome: MakeOutcome
 ) -> None:
     bad = outcome(Status.CRASHED)
-    device.faults[model_of(layers[0], 8)] = [bad] * MAX_ATTEMPTS
+    device.faults[model_of(layers[0], 8)] = [bad] * MAX_FAULTS
     with pytest.raises(Missing) as asked:
         TableLatency(store, platform).price(layers)
     failed = measure_missing(store, device, asked.value).failed

@@ -13,6 +13,7 @@ from adapt.fleet.device import EnergyOutcome, EnergyStatus, MeasureOptions, Mete
 from adapt.refresh import (
     ENERGY_MS,
     MAX_ATTEMPTS,
+    MAX_FAULTS,
     measure_energy,
     measure_kernels,
     measure_missing,
@@ -117,7 +118,7 @@ def test_noise_is_tried_again(store: Store, metered: Any, kernels: list[Kernel])
 def test_a_crash_under_the_meter_is_the_kernels(
     store: Store, metered: Any, platform: Platform, kernels: list[Kernel], outcome: MakeOutcome
 ) -> None:
-    metered.faults[kernels[0].key] = [outcome(Status.CRASHED, signal=11)] * MAX_ATTEMPTS
+    metered.faults[kernels[0].key] = [outcome(Status.CRASHED, signal=11)] * MAX_FAULTS
     done = measure_energy(store, metered, kernels[:2])
     assert done.failed[kernels[0]].reason is Reason.CRASHED
     assert store.quarantined(platform) == {}

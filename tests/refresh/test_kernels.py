@@ -11,7 +11,13 @@ import pytest
 from adapt.cost import TableLatency
 from adapt.errors import DeviceError, TableError
 from adapt.fleet.device import MeasureOptions, Outcome, Status
-from adapt.refresh import MAX_ATTEMPTS, MAX_BATCH_KERNELS, Refreshed, measure_kernels
+from adapt.refresh import (
+    MAX_ATTEMPTS,
+    MAX_BATCH_KERNELS,
+    MAX_FAULTS,
+    Refreshed,
+    measure_kernels,
+)
 from adapt.tflite.writer import write_kernel
 from lookup_tables import Kernel, Platform, Reason, Store, Tensor
 
@@ -111,12 +117,14 @@ def test_a_kernel_that_keeps_failing_is_given_up_and_the_rest_is_not(
     reason: Reason,
 ) -> None:
     bad = kernels[3]
-    device.faults[bad.key] = [outcome(*fault) for _ in range(MAX_ATTEMPTS)]
+    # What noise can cause is tried more often than what the kernel or the device is at fault for.
+    attempts = MAX_ATTEMPTS if reason is Reason.UNSTEADY else MAX_FAULTS
+    device.faults[bad.key] = [outcome(*fault) for _ in range(attempts)]
     done = measure_kernels(store, device, kernels)
     assert set(done.measured) == set(kernels) - {bad}
     assert {k: v.reason for k, v in done.failed.items()} == {bad: reason}
-    assert device.batches[1:] == [["null", bad.key]] * (MAX_ATTEMPTS - 1)
-    assert [r.reason for r in store.rejections(platform)] == [reason] * MAX_ATTEMPTS
+    assert device.batches[1:] == [["null", bad.key]] * (attempts - 1)
+    assert [r.reason for r in store.rejections(platform)] == [reason] * attempts
     assert bad not in store.entries(platform)
 
 
@@ -124,7 +132,7 @@ def test_a_quarantined_kernel_is_not_asked_for_again(
     store: Store, device: Any, kernels: list[Kernel], outcome: MakeOutcome
 ) -> None:
     bad = kernels[3]
-    device.faults[bad.key] = [outcome(Status.CRASHED, signal=11) for _ in range(MAX_ATTEMPTS)]
+    device.faults[bad.key] = [outcome(Status.CRASHED, signal=11)] * MAX_FAULTS
     measure_kernels(store, device, [bad])
     device.batches.clear()
     done = measure_kernels(store, device, [bad, kernels[0]])
@@ -142,6 +150,17 @@ def test_what_fails_once_is_tried_again(
     assert done.batches == 2
 
 
+def test_noise_is_no_fault_of_the_kernel(
+    store: Store, device: Any, kernels: list[Kernel], outcome: MakeOutcome
+) -> None:
+    noise, crash = outcome(Status.NOT_CONVERGED, 10.0, 20.0), outcome(Status.CRASHED)
+    device.faults[kernels[0].key] = [noise] * 4 + [crash] * (MAX_FAULTS - 1)
+    device.faults[kernels[1].key] = [crash] * MAX_FAULTS
+    done = measure_kernels(store, device, kernels)
+    assert set(done.failed) == {kernels[1]}
+    assert done.batches == 4 + MAX_FAULTS
+
+
 def test_short_of_the_target_is_accepted_with_its_error(
     store: Store, device: Any, kernels: list[Kernel], outcome: MakeOutcome
 ) -> None:
@@ -153,10 +172,10 @@ def test_short_of_the_target_is_accepted_with_its_error(
 def test_a_batch_whose_null_op_is_not_accepted_is_measured_again(
     store: Store, device: Any, kernels: list[Kernel], platform: Platform, outcome: MakeOutcome
 ) -> None:
-    device.faults["null"] = [outcome(Status.NOT_CONVERGED, 0.5, 0.9)]
+    device.faults["null"] = [outcome(Status.NOT_CONVERGED, 0.5, 0.9)] * (MAX_ATTEMPTS - 1)
     done = measure_kernels(store, device, kernels)
     assert set(done.measured) == set(kernels)
-    assert done.batches == 2
+    assert done.batches == MAX_ATTEMPTS
     assert {r.reason for r in store.rejections(platform)} == {Reason.NO_NULL}
     device.faults["null"] = [outcome(Status.NOT_CONVERGED, 0.5, 0.9)]
     assert measure_kernels(store, device, kernels).batches == 1
@@ -179,7 +198,7 @@ def test_a_device_on_which_nothing_ever_starts_ends(
         device.faults[kernel.key] = [outcome(Status.NOT_STARTED) for _ in range(99)]
     done = measure_kernels(store, device, kernels)
     assert set(done.failed) == set(kernels)
-    assert done.batches == MAX_ATTEMPTS
+    assert done.batches == MAX_FAULTS
     assert store.rejections(platform) == []
 
 
@@ -210,7 +229,7 @@ def test_models_that_cannot_be_made_or_sent_are_given_up_unmeasured(
 def test_progress_only_rises_and_ends_at_the_total(
     store: Store, device: Any, kernels: list[Kernel], outcome: MakeOutcome
 ) -> None:
-    device.faults[kernels[3].key] = [outcome(Status.CRASHED) for _ in range(MAX_ATTEMPTS)]
+    device.faults[kernels[3].key] = [outcome(Status.CRASHED)] * MAX_FAULTS
     seen: list[tuple[int, int]] = []
     measure_kernels(
         store, device, kernels, on_progress=lambda done, total: seen.append((done, total))

@@ -21,6 +21,7 @@ SLOW_WORKER = Path(__file__).with_name("slow_worker.py")
 # A machine that runs tests can be twice as slow at one moment as at another.
 SLOWER = 6.0
 MOODS = 2.5
+ATTEMPTS = 3
 KERNELS = [
     make_kernel(op, [Tensor("float32", (1, n))], [Tensor("float32", (1, n))])
     for op in ("LOGISTIC", "TANH", "ELU")
@@ -44,7 +45,10 @@ def test_slower_workers_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         before = store.entries(platform)
         worker = [sys.executable, str(SLOW_WORKER), str(SLOWER)]
         monkeypatch.setenv(PYTHON_VARIABLE, shlex.join(worker))
-        (night,) = refreshed(store).platforms
+        for _ in range(ATTEMPTS):  # A look that other work disturbs tells nothing.
+            (night,) = refreshed(store).platforms
+            if night.drifts:
+                break
         after = store.entries(platform)
         drifts = store.drifts(platform)
     assert night.platform == platform

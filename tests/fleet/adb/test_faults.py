@@ -34,6 +34,8 @@ SLOW = MeasureOptions(
     target_relative_error=0.0005, max_windows=200, window_us=1_000_000, time_limit_ms=60_000
 )
 LONG = "ADAPT_LONG" in os.environ
+# What takes five seconds takes three times as long on a machine that does much else.
+PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +128,7 @@ def test_no_agent_outlives_a_link_that_breaks(
         assert len(lab.agents()) == 1
         with pytest.raises(LinkError):
             device.measure([ModelFile("a", small_model)], SLOW, once(proxy.cut))
-        lab.until(lambda: lab.agents() == set())
+        lab.until(lambda: lab.agents() == set(), PATIENCE_SECONDS)
 
 
 def test_no_agent_outlives_a_host_that_vanishes_without_a_word(
@@ -135,7 +137,7 @@ def test_no_agent_outlives_a_host_that_vanishes_without_a_word(
     with RemoteDevice("phone", spoilt(), lab.AGENT):
         assert len(lab.agents()) == 1
         proxy.spoil("device", silent=True)
-        lab.until(lambda: lab.agents() == set())
+        lab.until(lambda: lab.agents() == set(), PATIENCE_SECONDS)
 
 
 def test_a_measurement_survives_a_pulled_cable(
@@ -143,7 +145,7 @@ def test_a_measurement_survives_a_pulled_cable(
 ) -> None:
     notes: list[str] = []
     device = ReconnectingDevice(
-        "phone", lambda: RemoteDevice("phone", spoilt(), lab.AGENT), notes.append, 20.0
+        "phone", lambda: RemoteDevice("phone", spoilt(), lab.AGENT), notes.append, PATIENCE_SECONDS
     )
 
     def pull() -> None:
