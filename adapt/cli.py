@@ -51,16 +51,9 @@ class _Group(click.Group):
                 raise
             _fail(ctx, InputError(f"{error.filename or 'a file'}: {error.strerror or error}"))
         except Exception as error:
-            if not _stopped(error):
+            if not Interrupted.is_behind(error):
                 raise
             _fail(ctx, Interrupted("stopped"))
-
-
-def _stopped(error: BaseException | None) -> bool:
-    """Whether the user stopped it: native modules make an ImportError of Ctrl-C in their import."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _interrupt(signal_number: int, frame: object) -> NoReturn:

@@ -99,3 +99,10 @@ class Interrupted(AdaptError):
     """The user pressed Ctrl-C; what was journalled is kept."""
 
     exit_code = 130
+
+    @staticmethod
+    def is_behind(error: BaseException | None) -> bool:
+        """Whether Ctrl-C caused `error`: native modules turn it into an ImportError."""
+        while error is not None and not isinstance(error, KeyboardInterrupt):
+            error = error.__cause__ or error.__context__
+        return error is not None
